@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['content_hash', 'seed_of', 'generator', 'seeded', 'device_of', 'write_atomic', 'write_json', 'write_npz', 'read_json',
-           'read_npz', 'as_images', 'progress', 'show_images', 'show_triplets']
+           'read_npz', 'as_images', 'progress', 'note', 'show_images', 'show_triplets']
 
 # %% ../nbs/01_core.ipynb #983110ca
 import hashlib
@@ -17,7 +17,6 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from io import BytesIO
 from pathlib import Path
 
 # %% ../nbs/01_core.ipynb #ee8c2f83
@@ -181,6 +180,14 @@ def progress(iterable=None, total=None, desc: str = ""):
     "A progress bar on stderr with the time left; silent where stderr is no terminal, unless DRLIT_PROGRESS=1"
     off = not (sys.stderr.isatty() or os.environ.get("DRLIT_PROGRESS") == "1")
     return tqdm(iterable, total=total, desc=desc, file=sys.stderr, disable=off, leave=False, dynamic_ncols=True)
+
+# %% ../nbs/01_core.ipynb #d4a126d9
+_said = set()
+
+def note(text: str):
+    "Print a remark on stderr, once per process"
+    if text not in _said: tqdm.write(f"note: {text}", file=sys.stderr)
+    _said.add(text)
 
 # %% ../nbs/01_core.ipynb #f9abd5cf
 def _pixels(x):

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['InputError', 'pick', 'settings_file', 'Profile', 'profiles', 'profile']
 
-# %% ../nbs/00_profiles.ipynb #7a653e5e
+# %% ../nbs/00_profiles.ipynb #bab3bf02
 import json
 import os
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
