@@ -56,12 +56,12 @@ class Normalise(nn.Module):
     @property
     def out(self): return self.shape[0], self.shape[1] + self.pad[2] + self.pad[3], self.shape[2] + self.pad[0] + self.pad[1]
 
-# %% ../nbs/21_models.ipynb #a947e468
+# %% ../nbs/21_models.ipynb #8f9221c7
 def he_init(net: nn.Module) -> nn.Module:
     "He initialisation of every convolution (fan out, zero bias), in place: activations keep their scale without BatchNorm's help"
     for m in net.modules():
         if not isinstance(m, nn.Conv2d): continue
-        nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(m.weight, std=math.sqrt(2 * m.groups / (m.out_channels * math.prod(m.kernel_size))))
         if m.bias is not None: nn.init.zeros_(m.bias)
     return net
 
@@ -121,7 +121,7 @@ def lenet_sigmoid(shape, width):
     conv = lambda cin, stride: nn.Sequential(nn.Conv2d(cin, width, 5, stride, 2), nn.Sigmoid())
     return nn.Sequential(conv(shape[0], 2), conv(width, 2), conv(width, 1), nn.Flatten())
 
-# %% ../nbs/21_models.ipynb #d62ce447
+# %% ../nbs/21_models.ipynb #f94b1db1
 @dataclass(frozen=True)
 class Arch:
     "How to build one architecture"
@@ -131,7 +131,7 @@ class Arch:
     dtype: torch.dtype = torch.float32
     head_bias: bool = True # the final linear layer has a bias
 
-ARCHS = dict(vgg16=Arch(vgg16, 64, multiple=32), resnet18=Arch(resnet18, 64), mobilenet_v2=Arch(mobilenet_v2, 32), cnn=Arch(cnn, 16), mlp=Arch(mlp, 256),
+ARCHS = dict(vgg16=Arch(vgg16, 64, multiple=32), resnet18=Arch(resnet18, 64), mobilenet_v2=Arch(mobilenet_v2, 32), cnn=Arch(cnn, 24), mlp=Arch(mlp, 256),
              homogeneous_mlp=Arch(homogeneous_mlp, 256, dtype=torch.float64, head_bias=False), lenet_sigmoid=Arch(lenet_sigmoid, 12))
 
 # %% ../nbs/21_models.ipynb #c1e982c8
@@ -207,8 +207,8 @@ class Training:
     weight_decay: float = 0. # l2 penalty of the optimiser
     dtype: str = "model" # "float32", "float64", or "model" = what `build` chose
 
-# %% ../nbs/21_models.ipynb #28d49406
-TRAININGS = dict(homogeneous_mlp=Training(optimizer="normalised_gd", lr=.01, stop_loss=1e-6, max_epochs=20_000))
+# %% ../nbs/21_models.ipynb #c2aa363c
+TRAININGS = dict(homogeneous_mlp=Training(optimizer="normalised_gd", lr=.003, stop_loss=1e-6, max_epochs=20_000))
 
 def training_for(arch: str, # one of `ARCHS`
                  **overrides, # fields of `Training`
@@ -292,7 +292,7 @@ def check_fit(model, images, labels, t: Training):
     if labels.min() < 0 or labels.max() >= classes: raise InputError(f"labels from {labels.min()} to {labels.max()}; the model has {classes} classes, 0 to {classes - 1}")
     if len(images) < 2 and has_live_bn(model): raise InputError("1 image; BatchNorm needs at least 2 in training, or build the model with bn='frozen'")
 
-# %% ../nbs/21_models.ipynb #69c0e726
+# %% ../nbs/21_models.ipynb #b0ef2c42
 def run_epoch(model, images, labels, opt, t: Training, g: torch.Generator, epoch: int):
     "One pass over the images, in random batches"
     device = next(model.parameters()).device
@@ -302,7 +302,8 @@ def run_epoch(model, images, labels, opt, t: Training, g: torch.Generator, epoch
         loss = F.cross_entropy(model(images[i].to(device)), labels[i].to(device))
         if not loss.isfinite(): raise InputError(f"training diverged: the loss is {loss.item()} in epoch {epoch + 1}; lower lr (now {t.lr:g})")
         opt.zero_grad()
-        (loss.log() if t.optimizer == "normalised_gd" else loss).backward()
+        if t.optimizer == "normalised_gd": loss = loss.clamp_min(torch.finfo(loss.dtype).tiny).log()
+        loss.backward()
         opt.step()
 
 # %% ../nbs/21_models.ipynb #4c387cb1
