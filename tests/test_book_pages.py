@@ -1,0 +1,158 @@
+"""The built book and a report, in headless Chromium: nothing from other hosts, no error, and every page fits a phone."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from chapters import NOTEBOOKS, ROOT
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+PHONE, DESK = 390, 1280
+PAGES = [*NOTEBOOKS, "glossary", "responsible_use", "bibliography"]
+KNOWN = "THEBE_JS_URL"  # jupyter-book 1 loads sphinx-thebe twice; harmless
+FOREIGN = re.compile(r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href|srcset)\s*=\s*[\"']?(?:https?:)?//[^>]*>", re.I)
+STYLE = re.compile(r"@import\s+[\"']?(?:url\()?[\"']?(?:https?:)?//|url\(\s*[\"']?(?:https?:)?//", re.I)
+NARROW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+TOO_WIDE = """return [...(document.querySelector('.bd-article') || document.body).querySelectorAll('img, svg')].filter(e =>
+  e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 120))"""
+BROKEN = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src.slice(0, 120))"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode: pytest.fail(done.stdout + done.stderr, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def book():
+    "The folder of the built book; building it again is quick when nothing changed"
+    run("bash", ROOT / "tools" / "book.sh")
+    return ROOT / "build" / "book" / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    "A folder with the report of a small run"
+    out = tmp_path_factory.mktemp("report")
+    run(Path(sys.executable).with_name("drlit"), "bench", "--attacks", "null_noise,null_class_mean", "--sizes", "20", "--metrics", "mse", "--out", out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
+    assert driver and browser, "the page tests need Chromium: apt-get install chromium chromium-driver fonts-dejavu"
+    options = Options()
+    options.binary_location = browser
+    for arg in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"):
+        options.add_argument(arg)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="session")
+def serve():
+    "Serve a folder on this machine: serve(folder) -> its address"
+    servers = []
+
+    def start(folder):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=os.fspath(folder)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+    yield start
+    for server in servers: server.shutdown()
+
+
+def visit(browser, url, width):
+    "Open a page at a width and wait until it is drawn: (addresses requested, console errors)"
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600})
+    for kind in ("performance", "browser"): browser.get_log(kind)
+    browser.get(url)
+    WebDriverWait(browser, 30).until(lambda b: b.execute_script(
+        "return document.readyState === 'complete' && (!window.MathJax || !MathJax.startup || !MathJax.startup.promise || "
+        "(window.drawn === undefined && (window.drawn = false, MathJax.startup.promise.then(() => window.drawn = true)), window.drawn === true))"))
+    events = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    return asked, errors
+
+
+def check(browser, url, width):
+    asked, errors = visit(browser, url, width)
+    here = url.rsplit("/", 1)[0]
+    assert url in asked
+    assert not [a for a in asked if not a.startswith((here, "data:", "blob:"))], "requests to other hosts"
+    assert not [e for e in errors if KNOWN not in e and "favicon" not in e]
+    assert browser.execute_script(NARROW) <= 0, f"the page scrolls sideways at {width} px"
+    assert browser.execute_script(TOO_WIDE) == [], f"pictures wider than the page at {width} px"
+    assert browser.execute_script(BROKEN) == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page, width, book, chromium, serve_book):
+    check(chromium, f"{serve_book}/{page}.html", width)
+
+
+@pytest.fixture(scope="session")
+def serve_book(book, serve):
+    return serve(book)
+
+
+def test_equations_and_citations_are_drawn(book, chromium, serve_book):
+    "The glossary is full of mathematics and cites the paper"
+    visit(chromium, f"{serve_book}/glossary.html", DESK)
+    assert chromium.execute_script("return document.querySelectorAll('mjx-container').length") > 20
+    assert "Wen" in chromium.execute_script("return document.querySelector('article').innerText")
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_colab_button(page, book):
+    "Every chapter opens in Colab from the repository that pyproject.toml names"
+    address = re.search(r'^Repository = "https://([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    html = (book / f"{page}.html").read_text(encoding="utf-8")
+    assert f"https://colab.research.google.com/{address.replace('.com', '')}/blob/main/nbs/{page}.ipynb" in html
+
+
+def test_no_page_names_another_host(book):
+    "Also what no visit triggers: scripts, styles, pictures and frames of every page and style sheet"
+    wrong = [f"{p.name}: {m[0][:160]}" for p in book.rglob("*.html") for m in FOREIGN.finditer(p.read_text(encoding="utf-8")) if 'rel="canonical"' not in m[0]]
+    wrong += [f"{p.name}: {m[0]}" for p in book.rglob("*.css") for m in STYLE.finditer(p.read_text(encoding="utf-8"))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_report(width, report, chromium, serve):
+    check(chromium, f"{serve(report)}/report.html", width)
+
+
+def test_report_is_one_file(report):
+    "It can be mailed: pictures and styles are inside, nothing is fetched"
+    html = (report / "report.html").read_text(encoding="utf-8")
+    assert not FOREIGN.findall(html) and not STYLE.findall(html)
+    assert not re.findall(r"<(?:script|img)\b[^>]*\bsrc=[\"'](?!data:)[^>]*>|<link\b[^>]*stylesheet[^>]*>", html)
+
+
+@pytest.mark.parametrize("html, found", [
+    ('<script src="https://cdn.x/y.js"></script>', 1), ("<img src='//x.org/a.png'>", 1), ('<link href=https://x.org/a.css rel=stylesheet>', 1),
+    ('<a href="https://x.org">', 0), ('<img src="_images/a.png">', 0), ('<script>f("https://x.org")</script>', 0), ('<img src="data:image/png;base64,//8=">', 0),
+])
+def test_the_search_for_other_hosts(html, found):
+    assert len(FOREIGN.findall(html)) == found
