@@ -50,11 +50,11 @@ def run_one(path, flags):
 
 def run_apart(python, path, flags):
     "Run one notebook in a process and an empty folder of its own: (exit status, seconds, what it printed)"
-    env = {**os.environ, "MPLBACKEND": "agg"}
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as profile:
+        env = {**os.environ, "MPLBACKEND": "agg", "IPYTHONDIR": profile}
         t = time.perf_counter()
         p = subprocess.run([python, "-I", __file__, "--one", str(path), "--flags", *flags],
-                           cwd=empty, env={**env, "IPYTHONDIR": empty}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                           cwd=empty, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return p.returncode, time.perf_counter() - t, p.stdout
 
 
