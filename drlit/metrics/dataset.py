@@ -119,50 +119,89 @@ class KID(NamedTuple):
     value: float # unbiased: below zero about half of the time for two sets of one law
     se: float # standard error over draws of both sets; nan below four images a side
 
-# %% ../../nbs/11_dataset_metrics.ipynb #db0c57d4
-def _kernel_sums(a, b, same, block=1024):
-    "Row sums, column sums and the sum of squares of k(a, b) = (a.b/d + 1)^3, without its diagonal where `same`"
-    rows, cols, squares = [], torch.zeros(len(b), dtype=a.dtype, device=a.device), torch.zeros((), dtype=a.dtype, device=a.device)
-    for i in range(0, len(a), block):
-        k = (a[i:i + block] @ b.T / a.shape[1] + 1)**3
-        if same: k.diagonal(i).zero_()
-        rows.append(k.sum(1))
-        cols, squares = cols + k.sum(0), squares + k.square().sum()
-    return torch.cat(rows), cols, squares
+# %% ../../nbs/11_dataset_metrics.ipynb #159c89b9
+def _strata(labels, n, name, device):
+    "Class index of every row, and the class sizes; one class without labels"
+    if labels is None: return torch.zeros(n, dtype=torch.long, device=device), torch.tensor([n], dtype=torch.float64, device=device)
+    labels = torch.as_tensor(labels, device=device)
+    if labels.is_floating_point() or labels.shape != (n,): raise InputError(f"{name} labels: {labels.dtype} of shape {tuple(labels.shape)}; expected {n} whole numbers")
+    values, z, size = labels.unique(return_inverse=True, return_counts=True)
+    if int(size.min()) < 2: raise InputError(f"{name}: class {int(values[size.argmin()])} has one image, so no pair to compare within it; leave the labels out")
+    return z, size.double()
 
-# %% ../../nbs/11_dataset_metrics.ipynb #b70090c6
+# %% ../../nbs/11_dataset_metrics.ipynb #dadd5436
+class _Sums(NamedTuple):
+    "Sums of a kernel matrix over blocks of classes, its diagonal left out within one set"
+    rows: torch.Tensor # (m, C') of row i over class c'
+    cols: torch.Tensor # (n, C) of column j over class c
+    squares: torch.Tensor # (C, C') of squares
+
+def _kernel_sums(a, b, za, zb, sizes, budget=2**20):
+    "Block sums of k(a, b) = (a.b/d + 1)^3, streamed over the rows"
+    new = lambda *shape: torch.zeros(shape, dtype=a.dtype, device=a.device)
+    rows, cols, squares, step = [], new(sizes[0], len(b)), new(*sizes), max(1, budget // len(b))
+    for i in range(0, len(a), step):
+        k, z = (a[i:i + step] @ b.T).div_(a.shape[1]).add_(1), za[i:i + step]
+        k = k.square().mul_(k)
+        if a is b: k.diagonal(i).zero_()
+        rows.append(new(len(k), sizes[1]).index_add_(1, zb, k))
+        cols.index_add_(0, z, k)
+        squares.index_add_(0, z, new(len(k), sizes[1]).index_add_(1, zb, k.square()))
+    return _Sums(torch.cat(rows), cols.T, squares)
+
+# %% ../../nbs/11_dataset_metrics.ipynb #95b7356e
+def _within(rows, z, size):
+    "Mean of k over pairs of one set: same-class pairs without the diagonal, weighted up to the class's share"
+    own = rows.gather(1, z[:, None])[:, 0]
+    return (rows.sum() + (own / (size[z] - 1)).sum()) / len(z)**2
+
+# %% ../../nbs/11_dataset_metrics.ipynb #98e16cf6
+def _jackknife(rows, across, z, size): # (m, C), (m,) mean of k against the other set
+    "Variance over draws of one set: delete-one jackknife within classes"
+    m, w, rest = len(z), size[z] / len(z), size[z] - 1
+    own = rows.gather(1, z[:, None])[:, 0]
+    t = 2 * w / rest * (w * own / (rest - 1) + (rows.sum(1) - own) / m - across)
+    mean = torch.zeros_like(size).index_add_(0, z, t) / size
+    return (rest / size[z] * (t - mean[z]).square()).sum()
+
+# %% ../../nbs/11_dataset_metrics.ipynb #245940ab
+def _pure(sums, za, zb, sa, sb):
+    "Per block: what is left of the kernel's variance once row and column effects are taken out"
+    into = lambda x, z, n: torch.zeros(len(n), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, z, x)
+    total, down, along = into(sums.rows, za, sa), into(sums.rows.square(), za, sa), into(sums.cols.square(), zb, sb).T
+    left = sums.squares - down / sb - along / sa[:, None] + total.square() / (sa[:, None] * sb)
+    return left / ((sa[:, None] - 1) * (sb - 1))
+
+def _pure_own(sums, z, size):
+    "The same within a class, where the diagonal is missing (U-centring)"
+    own = sums.rows.gather(1, z[:, None])[:, 0]
+    into = lambda x: torch.zeros_like(size).index_add_(0, z, x)
+    left = sums.squares.diagonal() - 2 * into(own.square()) / (size - 2) + into(own).square() / ((size - 1) * (size - 2))
+    return left / (size * (size - 3))
+
+# %% ../../nbs/11_dataset_metrics.ipynb #5adbefdd
+def _second_order(sums, z, size):
+    "Variance of the mean over pairs of one set that no single image explains"
+    across = _pure(sums, z, z, size, size)
+    across.diagonal().copy_(_pure_own(sums, z, size) * size / (size - 1))
+    return 2 * (size[:, None] * size * across).sum() / len(z)**4
+
+# %% ../../nbs/11_dataset_metrics.ipynb #316f7bee
 def kid(x, # (m, d) features of one set: tensor, numpy array or Features
         y, # (n, d) features of the other
+        x_labels=None, # (m,) classes, where the counts per class were fixed beforehand
+        y_labels=None, # (n,) likewise
        ) -> KID: # unbiased squared MMD and its standard error
-    "Unbiased squared maximum mean discrepancy with the cubic kernel [Binkowski 2018, section 4]"
+    "Unbiased squared maximum mean discrepancy with the cubic kernel [Binkowski 2018, section 4], stratified by class where labels are given"
     x, y = _pair(x, y)
-    m, n = len(x), len(y)
-    (rx, _, qx), (ry, _, qy), (rxy, cxy, qxy) = _kernel_sums(x, x, True), _kernel_sums(y, y, True), _kernel_sums(x, y, False)
-    value = rx.sum() / (m * (m - 1)) + ry.sum() / (n * (n - 1)) - 2 * rxy.sum() / (m * n)
-    if min(m, n) < 4: return KID(float(value), float("nan"))
-    jack = _jackknife(rx, rxy, n) + _jackknife(ry, cxy, m)
-    pure = _second(rx, qx) + _second(ry, qy) + 4 * _second_cross(rxy, cxy, qxy)
-    return KID(float(value), float(torch.maximum(jack - pure, jack / 2).sqrt()))
-
-# %% ../../nbs/11_dataset_metrics.ipynb #995d7df0
-def _jackknife(within, across, other):
-    "Delete-one jackknife variance of the kernel distance over one set, from its row sums"
-    m = len(within)
-    left_out = (within.sum() - 2 * within) / ((m - 1) * (m - 2)) - 2 * (across.sum() - across) / ((m - 1) * other)
-    return (m - 1) / m * (left_out - left_out.mean()).square().sum()
-
-# %% ../../nbs/11_dataset_metrics.ipynb #50bac9cf
-def _second(rows, squares):
-    "Variance of the mean of k over pairs of one set that no single image explains (unbiased, from U-centring)"
-    n = len(rows)
-    pure = (squares - 2 * rows.square().sum() / (n - 2) + rows.sum()**2 / ((n - 1) * (n - 2))) / (n * (n - 3))
-    return 2 * pure.clamp_min(0) / (n * (n - 1))
-
-def _second_cross(rows, cols, squares):
-    "The same for pairs across two sets"
-    m, n = len(rows), len(cols)
-    pure = (squares - rows.square().sum() / n - cols.square().sum() / m + rows.sum()**2 / (m * n)) / ((m - 1) * (n - 1))
-    return pure.clamp_min(0) / (m * n)
+    (zx, sx), (zy, sy) = _strata(x_labels, len(x), "x", x.device), _strata(y_labels, len(y), "y", y.device)
+    k = {s: _kernel_sums(*p) for s, p in dict(xx=(x, x, zx, zx, (len(sx),) * 2), yy=(y, y, zy, zy, (len(sy),) * 2), xy=(x, y, zx, zy, (len(sx), len(sy)))).items()}
+    cross = k["xy"].rows.sum(1), k["xy"].cols.sum(1)
+    value = _within(k["xx"].rows, zx, sx) + _within(k["yy"].rows, zy, sy) - 2 * cross[0].sum() / (len(x) * len(y))
+    if min(float(sx.min()), float(sy.min())) < 4: return KID(float(value), float("nan"))
+    jack = _jackknife(k["xx"].rows, cross[0] / len(y), zx, sx) + _jackknife(k["yy"].rows, cross[1] / len(x), zy, sy)
+    second = _second_order(k["xx"], zx, sx) + _second_order(k["yy"], zy, sy) + 4 * (sx[:, None] * sy * _pure(k["xy"], zx, zy, sx, sy)).sum() / (len(x) * len(y))**2
+    return KID(float(value), float(torch.maximum(jack - second, jack / 2).sqrt()))
 
 # %% ../../nbs/11_dataset_metrics.ipynb #a909252b
 @dataclass(frozen=True)
@@ -178,18 +217,20 @@ class DatasetScore:
     @property
     def label(self) -> str: return f"{self.metric}@{self.features}"
 
-# %% ../../nbs/11_dataset_metrics.ipynb #c42d1f68
+# %% ../../nbs/11_dataset_metrics.ipynb #75a69b1a
 DATASET_METRICS = ("fd", "kid")
 
 def dataset_metric(rec: Features, # features of the reconstruction
                    tar: Features, # features of the target set
                    metric: str = "fd", # "fd" or "kid"
+                   rec_labels=None, # classes of the reconstruction, for a stratified kid
+                   tar_labels=None, # classes of the target set
                   ) -> DatasetScore:
     "Dataset-level score of a reconstruction (Definition 4.1), labelled with its features"
     pick("dataset-level metric", metric, DATASET_METRICS)
     for f in (rec, tar):
         if not isinstance(f, Features): raise InputError(f"a {type(f).__name__} without a name; wrap it: Features(values, 'name of the extractor')")
-    value, se = (frechet_distance(rec, tar), float("nan")) if metric == "fd" else kid(rec, tar)
+    value, se = (frechet_distance(rec, tar), float("nan")) if metric == "fd" else kid(rec, tar, rec_labels, tar_labels)
     return DatasetScore(metric, rec.name, len(rec), len(tar), value, se)
 
 # %% ../../nbs/11_dataset_metrics.ipynb #596a00fa
