@@ -244,6 +244,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drlit.metrics.dataset._symmetric': ('dataset_metrics.html#_symmetric', 'drlit/metrics/dataset.py'),
                                        'drlit.metrics.dataset._triangle': ('dataset_metrics.html#_triangle', 'drlit/metrics/dataset.py'),
                                        'drlit.metrics.dataset._within': ('dataset_metrics.html#_within', 'drlit/metrics/dataset.py'),
+                                       'drlit.metrics.dataset.class_jackknife': ( 'dataset_metrics.html#class_jackknife',
+                                                                                  'drlit/metrics/dataset.py'),
                                        'drlit.metrics.dataset.dataset_metric': ( 'dataset_metrics.html#dataset_metric',
                                                                                  'drlit/metrics/dataset.py'),
                                        'drlit.metrics.dataset.frechet_distance': ( 'dataset_metrics.html#frechet_distance',
