@@ -2,6 +2,16 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from drlit.core import as_images, device_of, generator, progress, read_json, seeded, write_atomic, write_json
+from drlit.models import ARCHS, Training, build, fit, load_model, load_state, model_files, save_model
+from drlit.models import ARCHS, build
+from drlit.models import Normalise, padding
+from drlit.models import Training, accuracy, build, fit, logits
+from drlit.models import Training, build, fit
+from drlit.models import batches
+from drlit.models import build
+from drlit.models import build, load_state, model_files, save_model
+from drlit.models import he_init
+from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from pathlib import Path
 from safetensors import SafetensorError
@@ -9,23 +19,242 @@ from safetensors.torch import load as st_load
 from safetensors.torch import save as st_save
 from time import perf_counter
 from torch import Tensor, nn
+from torchvision.models import mobilenet_v2 as reference
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
+import copy
 import hashlib
 import math
+import pytest
 import torch
 import torch.nn.functional as F
 from drlit.models import *
 
 
-# %% ../nbs/21_models.ipynb #0753f46d
+# %% ../nbs/21_models.ipynb #c33cdc7d
+def test_padding_leaves_pixels_in_place():
+    g = torch.Generator().manual_seed(0)
+    for side in (16, 28, 32, 33, 64):
+        x = torch.rand(2, 3, side, side + 1, generator=g)
+        norm = Normalise((3, side, side + 1), 32)
+        z, (left, _, top, _) = norm(x), padding(side, side + 1, 32)
+        inside = z[:, :, top:top + side, left:left + side + 1]
+        torch.testing.assert_close(inside, 2 * x - 1, rtol=0, atol=0)
+        assert z.shape[1:] == norm.out and z.shape[2] % 32 == z.shape[3] % 32 == 0
+        assert z.count_nonzero() == inside.count_nonzero() # nothing but zeros around it
+    assert padding(28, 28, 32) == (2, 2, 2, 2) and padding(16, 17, 32) == (7, 8, 8, 8) and padding(64, 64, 32) == (0, 0, 0, 0)
+
+
+# %% ../nbs/21_models.ipynb #a3b808ce
+def test_he_init_counts_groups():
+    "The variance is 2g/(c k^2): measured on a dense, a grouped and a depthwise convolution; dense ones agree with torch's own"
+    for cin, cout, k, groups in ((64, 128, 3, 1), (64, 128, 3, 4), (1024, 1024, 5, 1024)):
+        torch.manual_seed(0)
+        conv = he_init(torch.nn.Conv2d(cin, cout, k, groups=groups))
+        assert abs(conv.weight.var().item() * cout * k * k / (2 * groups) - 1) < .03
+        assert not conv.bias.any()
+    torch.manual_seed(1)
+    ours = he_init(torch.nn.Conv2d(8, 16, 3))
+    torch.manual_seed(1)
+    ref = torch.nn.Conv2d(8, 16, 3)
+    torch.nn.init.kaiming_normal_(ref.weight, mode="fan_out", nonlinearity="relu")
+    torch.testing.assert_close(ours.weight, ref.weight)
+
+
+# %% ../nbs/21_models.ipynb #f52ad5e8
 def test_resnet_is_torchvisions():
     "At the default width our ResNet18 is torchvision's with another stem: same weights in the same order, same logits"
     ours, ref = build("resnet18", (3, 32, 32), 7), ResNet(BasicBlock, [2, 2, 2, 2], num_classes=7).eval()
     ref.conv1, ref.maxpool = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False), torch.nn.Identity()
-    state = dict(zip(ref.state_dict(), ours.state_dict().values(), strict=True))
-    ref.load_state_dict(state)
+    ref.load_state_dict(dict(zip(ref.state_dict(), ours.state_dict().values(), strict=True)))
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(): torch.testing.assert_close(ours(x), ref(2 * x - 1), rtol=1e-4, atol=1e-4)
+
+
+# %% ../nbs/21_models.ipynb #7bc7521e
+def test_mobilenet_is_torchvisions_with_smaller_strides():
+    ours, ref = build("mobilenet_v2", (3, 32, 32), 7), reference(num_classes=7).eval()
+    ref.load_state_dict(dict(zip(ref.state_dict(), ours.state_dict().values(), strict=True)))
+    ref.features[0][0].stride = ref.features[2].conv[1][0].stride = (1, 1)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(): torch.testing.assert_close(ours(x), ref(2 * x - 1), rtol=1e-4, atol=1e-5)
+
+
+# %% ../nbs/21_models.ipynb #c0e9f356
+@pytest.mark.parametrize("shape, width, bottleneck", [((3, 64, 64), 64, 2048), ((3, 32, 32), 16, 128), ((1, 16, 16), 8, 64), ((1, 28, 28), 64, 512), ((2, 64, 32), 32, 512)])
+def test_vgg_bottleneck(shape, width, bottleneck):
+    "512 (H/32) (W/32), scaled by the width; the convolutions have the published number of parameters"
+    m = build("vgg16", shape, 5, width=width)
+    assert m.head.in_features == bottleneck and m(torch.zeros(1, *shape)).shape == (1, 5)
+    if shape == (3, 64, 64): assert sum(p.numel() for p in m.features[0].parameters()) == 14_714_688 + 8_448 # convolutions, BatchNorm
+
+
+# %% ../nbs/21_models.ipynb #178c3946
+def test_lenet_is_the_chain_of_its_layers():
+    "Against the functional form; uniform weights fill (-0.5, 0.5) with variance 1/12"
+    m = build("lenet_sigmoid", (1, 32, 32), 10, init="uniform")
+    x = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    p = list(m.parameters())
+    z = 2 * x - 1
+    for i, stride in enumerate((2, 2, 1)): z = torch.sigmoid(F.conv2d(z, p[2 * i], p[2 * i + 1], stride=stride, padding=2))
+    assert z.flatten(1).shape[1] == 768
+    torch.testing.assert_close(m(x), F.linear(z.flatten(1), p[6], p[7]))
+    w = torch.cat([q.flatten() for q in p])
+    assert w.abs().max() < .5 and abs(w.var().item() * 12 - 1) < .05
+
+
+# %% ../nbs/21_models.ipynb #a2ebe3a3
+def test_logits_by_hand():
+    "All weights w, one bias b in the first layer, a constant image of value v: 64 pixels, 2 units, 2 units"
+    m = build("homogeneous_mlp", (1, 8, 8), 3, width=2)
+    w, b, v = .25, -.5, .75
+    with torch.no_grad(): [p.fill_(b if p.ndim == 1 else w) for p in m.parameters()]
+    first = 64 * w * (2 * v - 1) + b
+    want = 2 * w * (2 * w * first)
+    z = m(torch.full((1, 1, 8, 8), v))
+    assert z.dtype == torch.float64 and z.tolist() == [[want] * 3]
+    assert m(torch.full((1, 1, 8, 8), .25)).tolist() == [[0.] * 3] # the first layer is negative
+
+
+# %% ../nbs/21_models.ipynb #8740130a
+def test_homogeneity():
+    "f(a theta) = a^3 f(theta) for any a > 0 and either start; small first layers stay small"
+    x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for init, a in (("default", .3), ("small", 7.)):
+        m = build("homogeneous_mlp", (3, 16, 16), 4, init=init)
+        m2 = copy.deepcopy(m)
+        with torch.no_grad(): [p.mul_(a) for p in m2.parameters()]
+        torch.testing.assert_close(m2(x), a**3 * m(x), rtol=1e-12, atol=0)
+    first = torch.cat([p.flatten() for p in m.features[1].parameters()])
+    assert abs(first.std().item() / 1e-4 - 1) < .02 and m.features[3].weight.std() > 1e-2
+
+
+# %% ../nbs/21_models.ipynb #76d9a540
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 28, 28), (2, 32, 32), (3, 64, 64)])
+def test_every_arch_takes_every_shape(arch, shape):
+    "Logits per image that depend on every channel and on the corners, equal alone and in a batch; the seed decides the weights and leaves torch's stream alone"
+    before = torch.get_rng_state()
+    m, again, other = (build(arch, shape, 4, width=8, seed=s) for s in (0, 0, 1))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(m.state_dict().values(), again.state_dict().values()))
+    assert not torch.equal(m.head.weight, other.head.weight)
+    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    z = m(x)
+    torch.testing.assert_close(z[1:2], m(x[1:2]), rtol=1e-4, atol=1e-5)
+    g = torch.autograd.grad(z.square().sum(), x)[0]
+    assert g.isfinite().all() and g.abs().sum((0, 2, 3)).min() > 0 and g[:, :, [0, -1]][..., [0, -1]].abs().sum() > 0
+
+
+# %% ../nbs/21_models.ipynb #5c2d0ac2
+def test_batches_partition_without_a_batch_of_one():
+    "Every index once, sizes differ by at most one, none above the size asked for unless a single image would be left"
+    for n in range(2, 60):
+        for b in range(1, 20):
+            parts = batches(n, b, 2, torch.Generator().manual_seed(n))
+            sizes = [len(p) for p in parts]
+            assert torch.cat(parts).sort().values.tolist() == list(range(n))
+            assert min(sizes) >= 2 and max(sizes) - min(sizes) <= 1 and max(sizes) <= max(b, 3)
+    assert [len(p) for p in batches(5, 1)] == [1] * 5 and [len(p) for p in batches(1, 64)] == [1]
+
+
+# %% ../nbs/21_models.ipynb #163b292c
+@pytest.mark.parametrize("optimizer", ["sgd", "normalised_gd"])
+def test_one_full_batch_step_by_hand(optimizer):
+    "theta - lr grad L, and theta - lr grad L / L"
+    x, y = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
+    m = build("homogeneous_mlp", (1, 8, 8), 3, width=5)
+    loss = F.cross_entropy(m(x), y)
+    by = loss.item() if optimizer == "normalised_gd" else 1.
+    want = [p.detach() - .1 * g / by for p, g in zip(m.parameters(), torch.autograd.grad(loss, list(m.parameters())))]
+    h = fit(m, x, y, Training(optimizer=optimizer, lr=.1, batch=6, min_epochs=1, max_epochs=1))
+    for p, w in zip(m.parameters(), want): torch.testing.assert_close(p.detach(), w, rtol=1e-12, atol=1e-15)
+    assert not h.stopped and h.loss == pytest.approx([F.cross_entropy(m(x), y).item()], rel=1e-12)
+
+
+# %% ../nbs/21_models.ipynb #a44a9bac
+def blobs(n, seed=0):
+    "Two classes, dark and bright"
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 2
+    return (torch.rand(n, 1, 8, 8, generator=g) * .4 + .6 * y.view(-1, 1, 1, 1)), y
+
+
+# %% ../nbs/21_models.ipynb #a44a9bac
+def test_fit_repeats_bit_for_bit_and_leaves_no_trace():
+    x, y = blobs(21)
+    t = Training(min_epochs=3, max_epochs=3, batch=5)
+    state, models = torch.get_rng_state(), [build("cnn", (1, 8, 8), 2, width=4) for _ in range(3)]
+    hs = [fit(m, x, y, t, seed) for m, seed in zip(models, (0, 0, 1))]
+    a, b, c = (torch.cat([v.double().flatten() for v in m.state_dict().values()]) for m in models)
+    assert torch.equal(a, b) and not torch.equal(a, c) and hs[0] == hs[1] != hs[2]
+    assert torch.equal(state, torch.get_rng_state()) and not any(m.training for m in models)
+
+
+# %% ../nbs/21_models.ipynb #0b5e679d
+def test_stop_rule_and_history_are_about_evaluation_mode():
+    x, y = blobs(20)
+    m = build("cnn", (1, 8, 8), 2, width=4)
+    h = fit(m, x, y, Training(min_epochs=6, patience=3, lr=.01))
+    z = logits(m, x, batch=7)
+    assert h.loss[-1] == pytest.approx(F.cross_entropy(z.double(), y).item(), rel=1e-5) and accuracy(m, x, y) == h.accuracy[-1] == 1.
+    good = [l < .01 and a == 1. for l, a in zip(h.loss, h.accuracy)]
+    ends = [e for e in range(6, len(good) + 1) if all(good[e - 3:e])]
+    assert h.stopped and ends == [h.epochs] # the first epoch at which the rule holds is the last
+    assert not fit(m, x, y, Training(min_epochs=1, max_epochs=2, stop_loss=1e-30)).stopped
+
+
+# %% ../nbs/21_models.ipynb #9efcb545
+def test_frozen_batchnorm_is_the_identity_and_stays_so():
+    x, y = blobs(20)
+    m = build("cnn", (1, 8, 8), 2, width=4, bn="frozen")
+    before = {k: v.clone() for k, v in m.state_dict().items()}
+    norms = [n for n, l in m.named_modules() if isinstance(l, torch.nn.BatchNorm2d)]
+    fit(m, x, y, Training(min_epochs=2, max_epochs=2, optimizer="sgd", weight_decay=.1))
+    for k, v in m.state_dict().items(): assert torch.equal(v, before[k]) == any(k.startswith(n + ".") for n in norms), k
+    z = torch.randn(2, 4, 3, 3)
+    torch.testing.assert_close(m.train().features[0][1](z), z / (1 + 1e-5) ** .5)
+
+
+# %% ../nbs/21_models.ipynb #2a4d7f1c
+def test_fit_says_what_is_wrong():
+    x, y = blobs(6)
+    m = build("vgg16", (1, 8, 8), 2, width=8)
+    for args, says in (((x, y[:5]), "6 images and 5 labels"), ((x, y + 1), "labels from 1 to 2"), ((x * 2, y), r"expected \[0,1\]"), ((x[:1], y[:1]), "at least 2"),
+                       ((x, y, Training(optimizer="adamw")), "did you mean 'adam'"), ((x, y, Training(lr=-1.)), "lr must be above 0"), ((x, y, Training(lr=1e30)), "lower lr")):
+        with pytest.raises(InputError, match=says): fit(m, *args)
+    fit(build("vgg16", (1, 8, 8), 2, width=8, bn="frozen"), x[:1], y[:1], Training(min_epochs=1, max_epochs=1)) # nothing to estimate from the batch
+
+
+# %% ../nbs/21_models.ipynb #dce9ead7
+@pytest.mark.parametrize("arch, bn, init", [("cnn", "updated", "default"), ("vgg16", "frozen", "default"), ("homogeneous_mlp", "updated", "small"), ("lenet_sigmoid", "updated", "uniform")])
+def test_checkpoint_round_trip(tmp_path, arch, bn, init):
+    "Every bit, dtype and counter; the rebuilt model is trained further exactly as the first"
+    x, y = blobs(12)
+    m = build(arch, (1, 8, 8), 2, width=8, bn=bn, init=init)
+    t = Training(min_epochs=2, max_epochs=2, lr=1e-3)
+    fit(m, x, y, t)
+    save_model(tmp_path / "a.b", m, dict(note="x"))
+    m2, meta = load_model(tmp_path / "a.b")
+    assert meta == dict(note="x") and not m2.training and m2.spec == m.spec
+    fit(m, x, y, t), fit(m2, x, y, t)
+    for (k, a), (k2, b) in zip(m.state_dict().items(), m2.state_dict().items(), strict=True): assert k == k2 and a.dtype == b.dtype and torch.equal(a, b)
+
+
+# %% ../nbs/21_models.ipynb #9f3e41b0
+def test_damaged_checkpoints_are_refused(tmp_path):
+    weights, about = model_files(tmp_path / "m")
+    with pytest.raises(InputError, match="no file"): load_state(tmp_path / "m")
+    save_model(tmp_path / "m", build("mlp", (1, 8, 8), 2, width=4))
+    data = weights.read_bytes()
+    for bad in (data[:-5], data[:-1] + bytes([data[-1] ^ 1]), b"", b"\x80\x04."):
+        weights.write_bytes(bad)
+        with pytest.raises(InputError, match="train again"): load_state(tmp_path / "m")
+    weights.unlink()
+    with pytest.raises(InputError, match="no file"): load_state(tmp_path / "m")
+    weights.write_bytes(data)
+    assert set(load_state(tmp_path / "m")[0]) == set(build("mlp", (1, 8, 8), 2, width=4).state_dict())
+    about.write_text(about.read_text()[:-9])
+    with pytest.raises(InputError, match="JSON"): load_state(tmp_path / "m")
