@@ -54,6 +54,7 @@ def _labels(labels, n, name):
     if y.min() < 0: raise InputError(f"{name}: label {y.min()} is negative; expected 0, 1, 2, ...")
     return torch.from_numpy(y.astype(np.int64))
 
+# %% ../nbs/20_data.ipynb #3548d68c
 def _names(names, top, name):
     "Class names as a tuple of text, one per label value"
     names = tuple(map(str, range(top + 1) if names is None else names))
@@ -103,6 +104,7 @@ def __getitem__(self: ImageSet, index) -> ImageSet:
     if isinstance(index, int): index = slice(index, index + 1 or None)
     return self._with(pixels=self.pixels[index], labels=self.labels[index])
 
+# %% ../nbs/20_data.ipynb #177c8d04
 @patch
 def replace(self: ImageSet, **changes) -> ImageSet: # any of images, labels, names, source, publishable
     "A copy with some fields changed, checked again"
@@ -195,6 +197,7 @@ def _render(path, width, height, angle, dx, dy, weight, side=64):
     ink.draw_path(gc, path, Affine2D().scale(width * side, height * side).rotate_deg(angle).translate((.5 + dx) * side, (.5 + dy) * side), (1., 1., 1.))
     return np.asarray(ink.buffer_rgba())[..., 3] / 255
 
+# %% ../nbs/20_data.ipynb #97ad1d87
 def _shrink(a, side=8):
     "Mean over blocks"
     return a.reshape(side, len(a) // side, side, -1).mean((1, 3))
@@ -216,6 +219,7 @@ def data_root(root=None) -> Path: # may begin with ~
     "The folder of downloaded sets: the argument, else `$DRLIT_DATA`, else ~/.cache/drlit/data"
     return Path(root or os.environ.get("DRLIT_DATA") or "~/.cache/drlit/data")
 
+# %% ../nbs/20_data.ipynb #9215dd91
 def _on_disk(name, root, download, files, fetch):
     "The folder that holds `files`; downloads where asked, else `InputError` names folder, flag and files"
     said, root = data_root(root), data_root(root).expanduser()
@@ -223,7 +227,7 @@ def _on_disk(name, root, download, files, fetch):
         try: fetch(str(root))
         except Exception as e: raise InputError(f"could not download {name} ({' '.join(str(e).split())}); check the network, or put these under {said}: {', '.join(files)}") from e
     absent = [f for f in files if not (root / f).exists()]
-    if absent: raise InputError(f"{name} is not in {said} (absent: {', '.join(absent)}); run again with --download, or put these there: {', '.join(files)}")
+    if absent: raise InputError(f"{name} is not {'complete ' * (len(absent) < len(files))}in {said}; run again with --download, or put these there: {', '.join(absent)}")
     return root
 
 # %% ../nbs/20_data.ipynb #20743a04
@@ -232,6 +236,7 @@ def _whole(read, path):
     try: return read(str(path))
     except (AssertionError, ValueError, RuntimeError, IndexError, KeyError): raise InputError(f"{path.name} is truncated or damaged; delete it and run again with --download") from None
 
+# %% ../nbs/20_data.ipynb #bf093cce
 def _idx(name, cls, names):
     "A loader of MNIST's file format, train and test part together"
     pairs = [[f"{cls.__name__}/raw/{part}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")] for part in ("train", "t10k")]
@@ -247,6 +252,7 @@ _CIFAR = dict( # archive, its md5, folder, parts, class names, label bytes
     cifar10=("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin", [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], "batches.meta.txt", 1),
     cifar100=("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary", ["train.bin", "test.bin"], "fine_label_names.txt", 2))
 
+# %% ../nbs/20_data.ipynb #78d77b09
 def _records(path, size):
     "A file of records of `size` bytes"
     a = np.fromfile(path, np.uint8)
@@ -283,8 +289,9 @@ def _unreadable(p, e): return InputError(f"{p.parent.name}/{p.name} is truncated
 def _crop(im, box, side):
     "The centred square of `box` pixels, resized to `side`"
     x, y = (im.width - box) // 2, (im.height - box) // 2
-    return im.resize((side, side), Image.Resampling.BILINEAR, box=(x, y, x + box, y + box))
+    return im.crop((x, y, x + box, y + box)).resize((side, side), Image.Resampling.BILINEAR)
 
+# %% ../nbs/20_data.ipynb #ed0b4a84
 def _celeba(root=None, download=False):
     "CelebA by identity: centre crop 108, resized to 64"
     root = _on_disk("celeba", root, download, ["celeba/img_align_celeba", "celeba/identity_CelebA.txt"], lambda r: tvd.CelebA(r, download=True)) / "celeba"
@@ -319,6 +326,7 @@ def _classes(d):
     values, y = np.unique(y, return_inverse=True)
     return y, values
 
+# %% ../nbs/20_data.ipynb #f0bff1bc
 def _npz(path):
     "A .npz with images and labels, optional names and publishable; anything else in it (a split) is ignored"
     d, name = read_npz(path), Path(path).name
@@ -338,6 +346,7 @@ def _header(path):
     if mode[0] in "IF": raise InputError(f"{path.parent.name}/{path.name} has more than 8 bits per channel (mode {mode}); save it with 8")
     return size, mode in ("1", "L", "LA")
 
+# %% ../nbs/20_data.ipynb #4886adc0
 def _one_size(files, heads):
     "Refuse pictures of different sizes, naming two"
     odd = next((i for i, (size, _) in enumerate(heads) if size != heads[0][0]), 0)
@@ -383,6 +392,7 @@ class Pools:
     evaluation: ImageSet # original labels; independent of the seed
     classes: Tensor # (K,) original labels in the seeded order
 
+# %% ../nbs/20_data.ipynb #e43fdda3
 @dataclass(frozen=True, eq=False)
 class Split:
     "One target's data: prefixes of the pools"
@@ -402,6 +412,7 @@ def balanced(n: int, # images
     "n images over C classes: n // C each, the remainder to the first ones"
     return n // classes + (torch.arange(classes) < n % classes).long()
 
+# %% ../nbs/20_data.ipynb #f47e3dcb
 def _shuffled(x, *parts):
     "x in the order of the generator of that name"
     return x[torch.randperm(len(x), generator=generator(*parts))]
@@ -449,6 +460,7 @@ def is_identity(counts) -> bool:
     counts = counts[counts > 0]
     return len(counts) >= 100 and counts.double().quantile(.5).item() < 60
 
+# %% ../nbs/20_data.ipynb #66c5bf8d
 def _targets(able, people):
     "How many people are targets: a multiple of 50 where there are 50"
     few = min(1000, people // 3, able)
@@ -485,6 +497,7 @@ def _take(images, index, classes):
     s = images[index]
     return s._with(labels=place[s.labels], names=tuple(images.names[c] for c in classes.tolist()))
 
+# %% ../nbs/20_data.ipynb #7a47d57f
 def pools(images: ImageSet, seed: int) -> Pools:
     "The private, held-out, auxiliary and evaluation pools of one seed"
     images, d = _draw(images, seed)
@@ -498,6 +511,7 @@ def _fits(n, update, d):
 
 def _largest(update, d): return next((n for n in range(d.private.numel(), 0, -1) if _fits(n, update, d)), 0)
 
+# %% ../nbs/20_data.ipynb #e941c077
 def largest_size(images: ImageSet, seed: int = 0, update_size: int = 0) -> int:
     "The largest private set that leaves room for the update; 0 where none does"
     return _largest(update_size, _draw(images, seed)[1])

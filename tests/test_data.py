@@ -40,6 +40,7 @@ import sys
 import tempfile
 import torch
 import torch.nn.functional as F
+import uuid
 from drlit.data import *
 
 
@@ -78,23 +79,22 @@ def test_keys_see_content_and_duplicates_leave_once():
     assert s.replace(images=s.images).keys == s.keys == [k for i in range(40) for k in s[i].keys] and len(set(s.keys)) == 40
     assert not set(s.keys) & set(s.replace(images=s.pixels ^ 1).keys) and s.replace(images=s.pixels.view(40, 1, 2, 8)).keys != s.keys
     index = [5, 0, 5, 7, 0, 9]
-    d = s[index]._with(source="dup test")
+    d = s[index]._with(source=uuid.uuid4().hex)
     with contextlib.redirect_stderr(io.StringIO()) as f: kept = [d.distinct.keys, d[:].distinct.keys]
     assert kept == [[s.keys[i] for i in (5, 0, 7, 9)]] * 2 and s.distinct is s
-    assert f.getvalue() in ("note: dup test: 2 exact duplicates dropped before drawing\n", "") # said once per process
+    assert f.getvalue() == f"note: {d.source}: 2 exact duplicates dropped before drawing\n"
 
 
 # %% ../nbs/20_data.ipynb #1a9d272f
 def test_like_agrees_with_pillow_and_the_luminance_formula():
-    s = fake([6], (3, 12, 10), key="like")._with(source="like test")
+    s = fake([6], (3, 12, 10), key="like")._with(source=uuid.uuid4().hex)
     with contextlib.redirect_stderr(io.StringIO()) as f: gray, small, again = s.like((1, 12, 10)), s.like((1, 5, 7)), s.like((1, 12, 10))
     want = s.images.numpy() @ np.eye(10) # float64 copy
     want = .299 * want[:, 0] + .587 * want[:, 1] + .114 * want[:, 2]
     assert gray.pixels.dtype == torch.uint8 and np.abs(gray.images[:, 0].numpy() - want).max() <= .5 / 255 + 1e-6
     pil = np.stack([np.asarray(Image.fromarray(w.astype("f")).resize((7, 5), Image.Resampling.BILINEAR)) for w in want])
     assert np.abs(small.images[:, 0].numpy() - pil).max() < .51 / 255 + 1e-5
-    assert f.getvalue().count("converted from 3x12x10 to 1x12x10") <= 1 and s.like((3, 12, 10)) is s
-    assert torch.equal(gray.like((3, 12, 10)).pixels, gray.pixels.expand(-1, 3, -1, -1))
+    assert f.getvalue() == f"note: {s.source}: converted from 3x12x10 to 1x12x10\nnote: {s.source}: converted from 3x12x10 to 1x5x7\n" and s.like((3, 12, 10)) is s
 
 
 # %% ../nbs/20_data.ipynb #af89fa9a
@@ -147,16 +147,16 @@ def test_mnist_files_are_read_whole_and_faults_are_named():
             f.write_bytes(f.read_bytes()[:cut])
             with pytest.raises(InputError, match="t10k-images-idx3-ubyte is truncated"): DATASETS[name](root)
         f.unlink()
-        with pytest.raises(InputError, match=f"{name} is not in {root} .absent: {folder}/raw/t10k-images.*--download"): DATASETS[name](root)
+        with pytest.raises(InputError, match=f"{name} is not complete in {root}; run again with --download, or put these there: {folder}/raw/t10k-images-idx3-ubyte$"): DATASETS[name](root)
 
 
 # %% ../nbs/20_data.ipynb #62631f59
 def test_a_missing_set_names_the_default_folder_and_a_failed_download_its_reason():
     with patch.dict(os.environ, HOME=tempfile.mkdtemp()):
         os.environ.pop("DRLIT_DATA", None)
-        with pytest.raises(InputError, match="cifar10 is not in ~/.cache/drlit/data .*--download, or put these there: cifar-10-batches-bin/data_batch_1.bin"): DATASETS["cifar10"]()
+        with pytest.raises(InputError, match="cifar10 is not in ~/.cache/drlit/data; run again with --download, or put these there: cifar-10-batches-bin/data_batch_1.bin, .*test_batch.bin"): DATASETS["cifar10"]()
         os.environ["DRLIT_DATA"] = "~/elsewhere"
-        with pytest.raises(InputError, match="celeba is not in ~/elsewhere .absent: celeba/img_align_celeba, celeba/identity_CelebA.txt"): DATASETS["celeba"]()
+        with pytest.raises(InputError, match="celeba is not in ~/elsewhere; .*: celeba/img_align_celeba, celeba/identity_CelebA.txt$"): DATASETS["celeba"]()
         nowhere, quiet = "http://127.0.0.1:9/", contextlib.redirect_stdout(io.StringIO())
         with patch.object(tvd.MNIST, "mirrors", [nowhere]), patch.dict(DATASETS["cifar100"].__globals__, _CIFAR_URL=nowhere), quiet:
             for name in ("mnist", "cifar100"):
@@ -210,7 +210,7 @@ def test_celeba_is_cropped_labelled_by_person_and_not_publishable():
     s = DATASETS["celeba"](root)
     assert s.shape == (3, 64, 64) and not s.publishable and not s[:2].publishable and s.labels.tolist() == [2, 0, 2, 1] and s.names == ("7", "31", "2880")
     inside = torch.arange(4).view(4, 1, 1, 1) * 20. + 10
-    assert (s.pixels[..., 1:-1, 1:-1].float() - inside).abs().max() <= 3 # nothing red within the crop, JPEG rounding apart
+    assert (s.pixels.float() - inside).abs().max() <= 4 # nothing red within the crop, JPEG rounding apart
     pictures = root / "celeba" / "img_align_celeba"
     (pictures / "000002.jpg").write_bytes((pictures / "000002.jpg").read_bytes()[:900])
     with pytest.raises(InputError, match="img_align_celeba/000002.jpg is truncated"): DATASETS["celeba"](root)
@@ -252,7 +252,7 @@ def test_bad_npz_files_and_unknown_names_are_refused():
     for source, message in bad.items():
         with pytest.raises(InputError, match=message): load_images(source)
     with pytest.raises(InputError, match="side 0"): load_images("digits", side=0)
-    assert load_images("digits", side=8).shape == (1, 8, 8)
+    with contextlib.redirect_stderr(io.StringIO()): assert load_images("digits", side=8).shape == (1, 8, 8)
 
 
 # %% ../nbs/20_data.ipynb #ae62f59d
@@ -387,12 +387,12 @@ def test_people_are_disjoint_and_targets_have_enough_portraits():
 
 # %% ../nbs/20_data.ipynb #e4946efc
 def test_similar_sets_are_converted_and_overlap_is_refused():
-    s, other = fake([30, 30], (3, 6, 6), key="private", source="own"), fake([9, 9], (1, 6, 6), key="similar", source="gray set")
+    s, other = fake([30, 30], (3, 6, 6), key="private", source="own"), fake([9, 9], (1, 6, 6), key="similar", source=uuid.uuid4().hex)
     p = split(s, 4, 0)
     with contextlib.redirect_stderr(io.StringIO()) as f: got = [similar_auxiliary(other, p) for _ in range(2)]
-    assert f.getvalue().count("gray set: converted from 1x6x6 to 3x6x6") <= 1 and torch.equal(got[0].pixels, other.pixels.expand(-1, 3, -1, -1)) and torch.equal(got[1].labels, other.labels)
+    assert f.getvalue() == f"note: {other.source}: converted from 1x6x6 to 3x6x6\n" and torch.equal(got[0].pixels, other.pixels.expand(-1, 3, -1, -1)) and torch.equal(got[1].labels, other.labels)
     for stolen in (p.private[:1], p.heldout[2:3], pools(s, 0).private[-1:], pools(s, 0).heldout[-1:]):
         for images in (stolen.pixels, stolen.images):
             mixed = got[0].replace(images=torch.cat([got[0].images, stolen.images]), labels=torch.cat([got[0].labels, stolen.labels]))
-            with pytest.raises(InputError, match="1 of the 19 auxiliary images in gray set are in the private or held-out pool of own"): similar_auxiliary(mixed, p)
+            with pytest.raises(InputError, match=f"1 of the 19 auxiliary images in {other.source} are in the private or held-out pool of own"): similar_auxiliary(mixed, p)
     assert similar_auxiliary(p.auxiliary, p) is p.auxiliary
