@@ -136,12 +136,19 @@ def write_mnist(root, folder, n=(30, 20)):
 
 
 # %% ../nbs/20_data.ipynb #ebc89bed
-def test_mnist_files_are_read_whole_and_faults_are_named():
+def test_mnist_files_are_read_whole():
     for name, folder, third in (("mnist", "MNIST", "3"), ("kmnist", "KMNIST", "tsu"), ("fashion_mnist", "FashionMNIST", "Dress")):
         root = Path(tempfile.mkdtemp())
         x, y = write_mnist(root, folder)
         s = DATASETS[name](root)
         assert torch.equal(s.pixels[:, 0], torch.tensor(x)) and np.array_equal(s.labels, y) and s.names[3] == third and s.source == name
+
+
+# %% ../nbs/20_data.ipynb #3b462f7f
+def test_a_damaged_or_absent_mnist_file_is_named():
+    for name, folder in (("mnist", "MNIST"), ("kmnist", "KMNIST"), ("fashion_mnist", "FashionMNIST")):
+        root = Path(tempfile.mkdtemp())
+        write_mnist(root, folder)
         f = root / folder / "raw" / "t10k-images-idx3-ubyte"
         for cut in (-5, 2, 0):
             f.write_bytes(f.read_bytes()[:cut])
@@ -211,6 +218,12 @@ def test_celeba_is_cropped_labelled_by_person_and_not_publishable():
     assert s.shape == (3, 64, 64) and not s.publishable and not s[:2].publishable and s.labels.tolist() == [2, 0, 2, 1] and s.names == ("7", "31", "2880")
     inside = torch.arange(4).view(4, 1, 1, 1) * 20. + 10
     assert (s.pixels.float() - inside).abs().max() <= 4 # nothing red within the crop, JPEG rounding apart
+
+
+# %% ../nbs/20_data.ipynb #274bdb01
+def test_damaged_absent_and_unlisted_faces_are_named():
+    root = Path(tempfile.mkdtemp())
+    write_celeba(root, [2880, 7, 2880, 31])
     pictures = root / "celeba" / "img_align_celeba"
     (pictures / "000002.jpg").write_bytes((pictures / "000002.jpg").read_bytes()[:900])
     with pytest.raises(InputError, match="img_align_celeba/000002.jpg is truncated"): DATASETS["celeba"](root)
@@ -221,16 +234,32 @@ def test_celeba_is_cropped_labelled_by_person_and_not_publishable():
 
 
 # %% ../nbs/20_data.ipynb #e7d673f4
-def test_npz_layouts_names_and_everything_that_can_be_wrong():
-    d, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
-    rgb, gray, y = rng.integers(0, 256, (6, 3, 5, 7), np.uint8), rng.integers(0, 256, (6, 5, 7), np.uint8), np.array([4, 9, 4, 9, 9, 4])
-    def put(**kw): return load_images(write_npz(d / "a.npz", **({"images": rgb, "labels": y} | kw)))
+def arrays():
+    "Six colour images, six gray ones, and labels 4 and 9"
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (6, 3, 5, 7), np.uint8), rng.integers(0, 256, (6, 5, 7), np.uint8), np.array([4, 9, 4, 9, 9, 4])
+
+
+# %% ../nbs/20_data.ipynb #e7d673f4
+def put(**kw):
+    "Write them to a file, with changes, and load it"
+    return load_images(write_npz(Path(tempfile.mkdtemp()) / "a.npz", **({"images": arrays()[0], "labels": arrays()[2]} | kw)))
+
+
+# %% ../nbs/20_data.ipynb #e7d673f4
+def test_npz_layouts_names_and_flags():
+    rgb, gray, y = arrays()
     for images, want in ((rgb, rgb), (rgb.transpose(0, 2, 3, 1), rgb), (gray, gray[:, None]), (gray[..., None], gray[:, None])):
         for x in (images, (images / 255).astype("f"), images / 255): assert np.abs(put(images=x).images.numpy() * 255 - want).max() < 1e-3
     s = put(split=y)
     assert s.names == ("4", "9") and s.labels.tolist() == [0, 1, 0, 1, 1, 0] and s.publishable and s.source == "a.npz"
     s = put(labels=y % 3, names=np.array([b"x", b"y"]), publishable=False)
     assert s.names == ("x", "y") and s.labels.tolist() == (y % 3).tolist() and not s.publishable
+
+
+# %% ../nbs/20_data.ipynb #87129e0f
+def test_everything_that_can_be_wrong_with_the_arrays():
+    rgb, gray, y = arrays()
     nan = np.where(np.arange(6)[:, None, None] == 2, np.nan, gray / 255)
     bad = [(dict(images=nan), "image 2 holds NaN"), (dict(images=gray / 2), "rescale"), (dict(images=gray.astype(int)), "images of dtype int64"), (dict(images=gray[0]), "2 dimensions"),
            (dict(images=rgb[:, :2]), "neither 1 nor 3 channels"), (dict(labels=y[:4]), "4 labels for 6 images"), (dict(labels=y / 1), "labels of dtype float64"), (dict(names=["x"] * 3), "label 9 but only 3"),
@@ -256,20 +285,37 @@ def test_bad_npz_files_and_unknown_names_are_refused():
 
 
 # %% ../nbs/20_data.ipynb #ae62f59d
-def test_image_folders_keep_pixels_classes_and_name_odd_files():
-    d, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
-    def save(name, a, **kw): (d / name).parent.mkdir(exist_ok=True); Image.fromarray(a).save(d / name, **kw)
-    a = rng.integers(0, 256, (3, 6, 8), np.uint8)
-    save("b/1.png", a[0]); save("b/2.bmp", a[1]); save("a/9.PNG", a[2]); save(".hidden/0.png", a[0])
+def write_folder(d):
+    "Three gray images in two classes, one of colour in a third, and two files that are none of them"
+    a, colour = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8), np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
+    for name, x in {"b/1.png": a[0], "b/2.bmp": a[1], "a/9.PNG": a[2], ".hidden/0.png": a[0]}.items():
+        (d / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(x).save(d / name)
     (d / "b" / "notes.txt").write_text("no image")
+    return a, colour
+
+
+# %% ../nbs/20_data.ipynb #ae62f59d
+def test_image_folders_keep_pixels_and_classes():
+    d = Path(tempfile.mkdtemp())
+    a, colour = write_folder(d)
     s = load_images(d)
     assert np.array_equal(s.pixels[:, 0], a[[2, 0, 1]]) and s.labels.tolist() == [0, 1, 1] and s.names == ("a", "b") and s.source == d.name
-    colour = rng.integers(0, 256, (6, 8, 3), np.uint8)
-    save("c/1.png", colour)
+    (d / "c").mkdir()
+    Image.fromarray(colour).save(d / "c" / "1.png")
     assert np.array_equal(load_images(d).pixels[3], colour.transpose(2, 0, 1)) and np.array_equal(load_images(d).pixels[0, 2], a[2])
-    save("c/2.png", colour[:, 1:7].repeat(2, 0).repeat(2, 1))
-    with pytest.raises(InputError, match="a/9.PNG is 8x6 but c/2.png is 12x12; give one size with side"): load_images(d)
-    assert load_images(d, side=6).shape == (3, 6, 6) and np.array_equal(load_images(d, side=6).pixels[3], colour[:, 1:7].transpose(2, 0, 1))
+    square = load_images(d, side=6)
+    assert square.shape == (3, 6, 6) and np.array_equal(square.pixels[3], colour[:, 1:7].transpose(2, 0, 1))
+
+
+# %% ../nbs/20_data.ipynb #af857937
+def test_odd_files_in_a_folder_are_named():
+    d = Path(tempfile.mkdtemp())
+    a, colour = write_folder(d)
+    (d / "c").mkdir()
+    Image.fromarray(colour.repeat(2, 0)).save(d / "c" / "2.png")
+    with pytest.raises(InputError, match="a/9.PNG is 8x6 but c/2.png is 8x12; give one size with side"): load_images(d)
+    assert load_images(d, side=6).shape == (3, 6, 6)
     for name, write, message in (("c/2.png", lambda p: p.write_bytes(b"\x89PNG nonsense"), "c/2.png is truncated or no image"), ("c/2.png", lambda p: Image.fromarray(a[0].astype(np.uint16)).save(p), "more than 8 bits")):
         write(d / name)
         with pytest.raises(InputError, match=message): load_images(d)
@@ -302,7 +348,7 @@ def test_private_and_heldout_come_from_one_draw():
 
 
 # %% ../nbs/20_data.ipynb #05c55536
-def test_splits_are_disjoint_nested_balanced_and_fixed_where_they_should_be():
+def test_splits_are_disjoint_nested_and_balanced():
     s = fake([21, 40, 27, 33], key="split", names="abcd")
     for seed in (0, 1):
         last = split(s, 28, seed)
@@ -316,6 +362,11 @@ def test_splits_are_disjoint_nested_balanced_and_fixed_where_they_should_be():
             assert p.private.keys == last.private.keys[:n] and p.heldout.keys == last.heldout.keys[:n] and p.auxiliary.keys == last.auxiliary.keys
             assert p.classes.tolist() == last.classes[:c].tolist() and p.private.names == tuple("abcd"[i] for i in p.classes)
             assert p.pool_keys == set(last.private.keys + last.heldout.keys)
+
+
+# %% ../nbs/20_data.ipynb #6582b2d7
+def test_seeds_change_every_pool_but_evaluation_and_file_names_change_none():
+    s = fake([21, 40, 27, 33], key="split", names="abcd")
     one, two = split(s, 8, 0), split(s, 8, 1)
     assert one.evaluation.keys == two.evaluation.keys and one.auxiliary.keys != two.auxiliary.keys and one.private.keys != two.private.keys
     assert len(one.auxiliary) + len(one.evaluation) == 121 - 56 and [s.labels[s.keys.index(k)] for k in one.auxiliary.keys] == one.auxiliary.labels.tolist()
@@ -334,12 +385,17 @@ def test_update_sets_are_disjoint_from_the_base_balanced_and_may_overlap():
         assert p.update.counts.tolist() == [4, 4, 3, 3, 3] and torch.equal(p.update.labels, p.update_heldout.labels) and p.update.names == p.private.names
         seen.append(set(p.update.keys))
     assert len(set.union(*seen)) < 4 * 17 and seen[0] != seen[1] and split(s, 23, 0, 17).update.keys == split(s, 23, 0, 17, 0).update.keys
-    few = split(s, 3, 0, update_size=4)
+
+
+# %% ../nbs/20_data.ipynb #f58bd999
+def test_update_sets_stay_within_the_classes_of_a_small_base():
+    s = fake([60] * 5, key="update")
+    few, plain = split(s, 3, 0, update_size=4), split(s, 3, 0)
     assert few.update.counts.tolist() == [2, 1, 1] and few.update.names == few.private.names and plain.update is plain.update_heldout is None
 
 
 # %% ../nbs/20_data.ipynb #dbbe4c8a
-def test_sizes_that_do_not_fit_say_which_would():
+def test_the_largest_size_is_the_largest_that_splits():
     def fits(s, n, u):
         try: return len(split(s, n, 3, u).private) == n
         except InputError: return False
@@ -347,6 +403,10 @@ def test_sizes_that_do_not_fit_say_which_would():
         s = fake(counts, key=str(counts), source="own")
         for u in (0, 1, 2, 5): assert largest_size(s, 3, u) == max((n for n in range(1, 99) if fits(s, n, u)), default=0)
     assert largest_size(fake([12, 13, 14], key="12")) == 12
+
+
+# %% ../nbs/20_data.ipynb #25b44257
+def test_sizes_and_classes_that_do_not_fit_say_what_would():
     s = fake([12, 13, 14], key="say", source="own", names=["x", "y", "z"])
     bad = [(0, 0, "size 0 is too small.*largest that fits is 12"), (-1, 0, "size -1"), (13, 0, "13 private.*own has 4 for each of 3 classes .the smallest, 'x', has 12 in all.*fits is 12"),
            (11, 3, "11 private images and 3 in the update.*fits is 9"), (2.0, 0, "size 2.0"), (True, 0, "size True"), (3, -1, "update size -1"), (3, 99, "fits is 0")]
@@ -380,6 +440,11 @@ def test_people_are_disjoint_and_targets_have_enough_portraits():
         assert min(counts[c] for c in target) >= np.median(counts) and len(p.auxiliary) == sum(counts[c] for c in aux)
         assert len(set(p.private.keys + p.heldout.keys)) == 2 * len(p.private) and not set(p.private.keys + p.heldout.keys) & set(p.auxiliary.keys + p.evaluation.keys)
     assert one.evaluation.keys == two.evaluation.keys and set(one.classes.tolist()) != set(two.classes.tolist())
+
+
+# %% ../nbs/20_data.ipynb #04c120bd
+def test_sizes_of_identity_data():
+    s = fake(torch.randint(17, 31, (195,), generator=generator("test people")).tolist(), key="people")
     for per in (1, 2, 5, 10): assert split(s, 50 * per, 0).private.counts.tolist() == split(s, 50 * per, 0).heldout.counts.tolist() == [per] * 50
     many = pools(fake([4] * 3600, (1, 2, 2), key="many"), 0)
     assert len(many.classes) == 1000 and len(many.private) == 2000
