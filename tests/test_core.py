@@ -3,15 +3,6 @@
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from dataclasses import make_dataclass
-from drlit.core import as_images
-from drlit.core import content_hash
-from drlit.core import device_of
-from drlit.core import generator, seed_of, seeded
-from drlit.core import note, progress
-from drlit.core import read_json, write_atomic, write_json
-from drlit.core import read_npz, write_npz
-from drlit.core import seed_of, seeded
-from drlit.core import show_images, show_triplets
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from enum import Enum
@@ -40,7 +31,7 @@ import zlib
 from drlit.core import *
 
 
-# %% ../nbs/01_core.ipynb #1baf4c4a
+# %% ../nbs/01_core.ipynb #04cceb37
 def test_seed_is_the_top_63_bits_of_the_sha256_of_the_json():
     digest = hashlib.sha256(b'["split",{"a":[1,2.5],"b":null},true]').digest()
     want = int.from_bytes(digest, "big") >> 193
@@ -49,7 +40,7 @@ def test_seed_is_the_top_63_bits_of_the_sha256_of_the_json():
     assert generator("x").initial_seed() == seed_of("x")
 
 
-# %% ../nbs/01_core.ipynb #b59e31c0
+# %% ../nbs/01_core.ipynb #c8a065c4
 def test_seeded_restores_the_stream_even_after_an_error():
     torch.manual_seed(3)
     want = torch.rand(4)
@@ -61,7 +52,7 @@ def test_seeded_restores_the_stream_even_after_an_error():
     assert torch.equal(inside, torch.rand(4, generator=torch.Generator().manual_seed(seed_of("block"))))
 
 
-# %% ../nbs/01_core.ipynb #bf628097
+# %% ../nbs/01_core.ipynb #fa2ace9f
 def test_content_hash_tells_values_apart_and_nothing_else():
     A, B, E = make_dataclass("A", ["x"]), make_dataclass("B", ["x"]), enum.Enum("E", {"ONE": "one"})
     same = [(A((1, 2)), A([1, 2])), ({2, 1}, frozenset([1, 2])), (E.ONE, "one"), (np.float64(.1), .1), ({"a": 1, "b": 2}, {"b": 2, "a": 1}), (torch.ones(2)[::2], np.ones(1, "f"))]
@@ -72,7 +63,7 @@ def test_content_hash_tells_values_apart_and_nothing_else():
         with pytest.raises(InputError, match="cannot hash"): content_hash(bad)
 
 
-# %% ../nbs/01_core.ipynb #9e4eb2d9
+# %% ../nbs/01_core.ipynb #d5c36e65
 def test_device_of_checks_what_torch_sees():
     for count, auto in ((0, "cpu"), (2, "cuda")):
         with patch("torch.cuda.is_available", lambda: count > 0), patch("torch.cuda.device_count", lambda: count):
@@ -83,7 +74,7 @@ def test_device_of_checks_what_torch_sees():
     with pytest.raises(InputError, match="unknown device 'tpu'"): device_of("tpu")
 
 
-# %% ../nbs/01_core.ipynb #7d31be56
+# %% ../nbs/01_core.ipynb #853cd612
 def test_a_failed_write_leaves_the_old_file_and_no_other():
     d = Path(tempfile.mkdtemp())
     p = write_json(d / "new" / "r.json", {"ä": [1, None]})
@@ -111,7 +102,7 @@ def test_refused_by_the_disk_or_killed_half_way_the_old_file_stays():
     assert p.read_bytes() == b"old"
 
 
-# %% ../nbs/01_core.ipynb #fc649914
+# %% ../nbs/01_core.ipynb #a522253e
 def test_npz_round_trip_and_every_kind_of_bad_file():
     d = Path(tempfile.mkdtemp())
     p = write_npz(d / "a.npz", x=torch.arange(1000.), names=["ü", "b"])
@@ -129,7 +120,7 @@ def test_npz_round_trip_and_every_kind_of_bad_file():
     with pytest.raises(InputError, match="'x' holds Python objects"): write_npz(p, x=[None])
 
 
-# %% ../nbs/01_core.ipynb #2c9285f9
+# %% ../nbs/01_core.ipynb #ccdb53e9
 def test_as_images_accepts_the_interval_and_names_what_is_off():
     x = np.linspace(0, 1, 48).reshape(3, 1, 4, 4)
     for ok in (x, x.astype(">f4"), x.astype(np.float16), torch.tensor(x), x[::-1]): assert as_images(ok).dtype == torch.float32
@@ -142,7 +133,7 @@ def test_as_images_accepts_the_interval_and_names_what_is_off():
         with pytest.raises(InputError, match="rec: .*" + message): as_images(v, "rec")
 
 
-# %% ../nbs/01_core.ipynb #2c70efc2
+# %% ../nbs/01_core.ipynb #45bc8154
 def test_progress_is_silent_off_a_terminal_and_note_speaks_once():
     said = {}
     for asked in ("0", "1"):
@@ -155,7 +146,7 @@ def test_progress_is_silent_off_a_terminal_and_note_speaks_once():
     assert f.getvalue() == f"note: {a}\nnote: {b}\n"
 
 
-# %% ../nbs/01_core.ipynb #c26d7429
+# %% ../nbs/01_core.ipynb #f3ecaf00
 def test_pictures_show_the_pixels_they_were_given_on_a_fixed_range():
     x = torch.full((5, 1, 4, 4), .5) + torch.arange(5).view(5, 1, 1, 1) / 100
     fig = show_images(x, titles=range(5), ncol=3)

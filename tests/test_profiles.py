@@ -4,10 +4,6 @@ from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from drlit.profiles import InputError, override
-from drlit.profiles import InputError, pick
-from drlit.profiles import Profile
-from drlit.profiles import profile, profiles, settings_file
 from importlib.resources import files
 from pathlib import Path
 import json
@@ -17,7 +13,7 @@ import tempfile
 from drlit.profiles import *
 
 
-# %% ../nbs/00_profiles.ipynb #bb32801f
+# %% ../nbs/00_profiles.ipynb #7e00ef72
 def test_pick_names_value_guess_and_all():
     assert pick("metric", "psnr", iter(["mse", "psnr"])) == "psnr"
     for given, guess in (("psrn", "did you mean 'psnr'? "), ("MSE", "did you mean 'mse'? "), ("zebra", "")):
@@ -25,7 +21,7 @@ def test_pick_names_value_guess_and_all():
         assert str(e.value) == f"unknown metric '{given}'; {guess}known: mse, psnr"
 
 
-# %% ../nbs/00_profiles.ipynb #d8c787e6
+# %% ../nbs/00_profiles.ipynb #ded221a6
 def test_shipped_profiles_hold_what_the_file_says():
     secs, here = {}, None
     for line in settings_file().read_text().splitlines():
@@ -39,7 +35,7 @@ def test_shipped_profiles_hold_what_the_file_says():
             assert (", ".join(map(str, got)) if isinstance(got, tuple) else str(got)) == text, (name, key)
 
 
-# %% ../nbs/00_profiles.ipynb #46e53ec0
+# %% ../nbs/00_profiles.ipynb #a1236c55
 def test_options_are_typed_and_inherit_nothing():
     path = Path(tempfile.mkdtemp()) / "own.ini"
     path.write_text("[DEFAULT]\ndata = x.npz\nseeds = 0, 1\n[a]\nsimilar =\nsizes = 10,20\n[a:mi_face]\nlr = 0.5\nnote = it's\n[a:training]\nbatch = 8\n[b]\ndata = y\n")
@@ -49,7 +45,7 @@ def test_options_are_typed_and_inherit_nothing():
     assert (b.data, b.seeds, b.options, b.training) == ("y", (0, 1), {}, {})
 
 
-# %% ../nbs/00_profiles.ipynb #40d072ea
+# %% ../nbs/00_profiles.ipynb #08ca3b8f
 def test_wrong_settings_are_refused_by_name():
     path = Path(tempfile.mkdtemp()) / "bad.ini"
     cases = {"[q]\ndata = d\nsizes = ten": r"\[q\] sizes = 'ten'.*whole numbers", "[q]\ndata = d\nsize = 3": "'size'; did you mean 'sizes'",
