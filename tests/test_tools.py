@@ -77,6 +77,8 @@ def test_wheel_environment_holds_declared_packages_only():
     names = set(wheel_env.closure("drlit"))
     assert {"torch", "numpy", "scikit-learn", "ipython"} <= names
     assert not names & {"nbdev", "pytest", "scikit-image", "selenium", "jupyter-book", "ruff"}
+    more = set(wheel_env.closure("drlit", ("", "test")))
+    assert {"pytest", "scikit-image"} <= more - names and not more & {"nbdev", "selenium", "jupyter-book", "ruff"}
 
 
 @pytest.mark.parametrize("source, runs", [

@@ -11,14 +11,14 @@ bash tools/lint.sh
 step "notebooks, library and exported tests agree"
 bash tools/check_sync.sh
 
-step "wheel, from the source archive, into an environment of its declared dependencies"
+step "wheel, from the source archive, into environments of its declared dependencies"
 python tools/wheel_env.py build/wheel
 
 step "every chapter from that wheel, each in an empty folder, two at a time"
-python tools/run_chapters.py --python build/wheel/bin/python --jobs 2
+python tools/run_chapters.py --python build/wheel/test/bin/python --jobs 2
 
 step "drlit bench from that wheel, outside the repository"
-wheel=$PWD/build/wheel; out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
+wheel=$PWD/build/wheel/run; out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 (cd "$out" && "$wheel/bin/drlit" bench --profile quick --out quick && ls quick/report.html)
 
 step "the book, warnings as errors"

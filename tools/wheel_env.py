@@ -1,7 +1,8 @@
-"""Build the wheel (from the source archive) and install it into a new environment that holds its declared dependencies and nothing else.
+"""Build the wheel (from the source archive) and install it into two new environments that hold declared dependencies and nothing else.
 
-The dependencies are links into the environment that runs this script: the same versions, no second download of PyTorch. Links are made for the
-closure of the wheel's requirements only, so an undeclared import fails there as it would for a user. `python tools/wheel_env.py DIR`
+DIR/run is what `pip install drlit` gives, DIR/test what `pip install drlit[test]` gives: `python tools/wheel_env.py DIR`. The dependencies are links into
+the environment that runs this script: the same versions, no second download of PyTorch. Links are made for the closure of the requirements only, so an
+undeclared import fails there as it would for a user.
 """
 import subprocess
 import sys
@@ -25,16 +26,16 @@ def needed(dist, extras=("",)):
             yield req
 
 
-def closure(name):
+def closure(name, extras=("",)):
     "Every distribution that installing `name` brings along, by canonical name"
-    found, todo = {}, list(needed(distribution(name)))
+    found, todo = {}, list(needed(distribution(name), extras))
     while todo:
         req = todo.pop()
         key = (canonicalize_name(req.name), tuple(sorted(req.extras)))
         if key not in found:
             found[key] = distribution(req.name)
             todo += needed(found[key], ("", *req.extras))
-    return {name: dist for (name, _), dist in found.items()}
+    return {key: dist for (key, _), dist in found.items()}
 
 
 def link(dist, src, dst):
@@ -48,26 +49,34 @@ def link(dist, src, dst):
 def build(folder):
     "The wheel, built from the source archive as pip would build it"
     rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "build", "-q", "-o", folder, ROOT], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-m", "build", "-o", folder, ROOT], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
     return next(folder.glob("*.whl"))
 
 
-def main(env):
-    wheel = build(ROOT / "build" / "dist")
+def environment(env, wheel, extras):
+    "A new environment with the wheel and its dependencies, checked by pip and by an import from elsewhere"
     EnvBuilder(clear=True, with_pip=False).create(env)
     src = Path(sysconfig.get_paths()["purelib"])
     dst = Path(sysconfig.get_paths(vars={"base": str(env), "platbase": str(env)})["purelib"])
-    dists = closure("drlit")
+    dists = closure("drlit", extras)
     for dist in dists.values():
         link(dist, src, dst)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(env / "bin" / "python")]
     subprocess.run([*pip, "install", "-q", "--no-deps", wheel], check=True, stderr=subprocess.DEVNULL)
-    subprocess.run([*pip, "check"], check=True)
+    subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
     where = "import drlit, pathlib; print(pathlib.Path(drlit.__file__).parent)"
     found = subprocess.run([env / "bin" / "python", "-I", "-c", where], check=True, capture_output=True, text=True, cwd="/").stdout.strip()
     if Path(found) != dst / "drlit":
         sys.exit(f"drlit was imported from {found}, not from the wheel")
-    print(f"{wheel.name} with {len(dists)} dependencies")
+    return len(dists)
+
+
+def main(folder):
+    wheel = build(ROOT / "build" / "dist")
+    counts = {name: environment(folder / name, wheel, extras) for name, extras in (("run", ("",)), ("test", ("", "test")))}
+    print(f"{wheel.name}; dependencies: {counts['run']} to run, {counts['test']} with the chapters' tests")
 
 
 if __name__ == "__main__":
