@@ -31,11 +31,11 @@ from .core import as_images, content_hash, device_of, generator, note, seeded, w
 from .data import ImageSet, Split, balanced, similar_auxiliary, split
 from .models import Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from .profiles import InputError, pick
-from .taxonomy import Knowledge, TrainingType, keyed
+from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 
 # %% ../nbs/22_targets.ipynb #21803103
 VERSION = 1 # of what this module computes; part of every key
-UPDATE = Training(optimizer="sgd", lr=.01, batch=64, min_epochs=1, max_epochs=1) # one epoch on the update set, as in Updates-Leak
+UPDATE = Training(optimizer="sgd", lr=.001, batch=64, min_epochs=1, max_epochs=1) # one epoch on the update set, as in Updates-Leak
 UNTRAINED = Training(min_epochs=0, max_epochs=0) # the network as initialised, as in Deep-Leakage
 
 # %% ../nbs/22_targets.ipynb #96f00a23
@@ -82,6 +82,7 @@ def _set_aside(path, why):
     for f in there: os.replace(f, f"{f}.bad")
     note(f"checkpoint {path} cannot be used ({why}); set aside as *.bad, training again")
 
+# %% ../nbs/22_targets.ipynb #52ab8a13
 def _checkpoint(path, key):
     "(model, meta) of a checkpoint, None where there is none or it is of no use"
     if not any(f.exists() for f in model_files(path)): return None
@@ -92,6 +93,13 @@ def _checkpoint(path, key):
     except (InputError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e: return _set_aside(path, e)
 
 # %% ../nbs/22_targets.ipynb #1112214a
+def _fresh(recipe, train_set, device):
+    "Build and train by a recipe: (model, history)"
+    model = build(recipe.arch, train_set.shape, len(train_set.names), recipe.width, recipe.seed, recipe.bn, recipe.init)
+    history = fit(model, train_set.images, train_set.labels, recipe.training, recipe.seed, device, f"{recipe.arch} on {len(train_set)} {recipe.data}")
+    return model, asdict(history)
+
+# %% ../nbs/22_targets.ipynb #27b2007f
 def trained(recipe: Recipe,
             train_set: ImageSet, # labels 0 .. C-1
             root=None, # folder of the checkpoints; None: keep nothing
@@ -101,8 +109,7 @@ def trained(recipe: Recipe,
     key = model_key(recipe, train_set)
     path = Path(root) / "targets" / key[:20] if root else None
     if found := path and _checkpoint(path, key): return found[0].to(device_of(device)), found[1]["history"]
-    model = build(recipe.arch, train_set.shape, len(train_set.names), recipe.width, recipe.seed, recipe.bn, recipe.init)
-    history = asdict(fit(model, train_set.images, train_set.labels, recipe.training, recipe.seed, device, f"{recipe.arch} on {len(train_set)} {recipe.data}"))
+    model, history = _fresh(recipe, train_set, device)
     if path: save_model(path, model, {"key": key, "history": history, "recipe": asdict(recipe)})
     return model, history
 
@@ -112,7 +119,7 @@ class Target:
     def __init__(self, model, recipe, split, info, key, history=None, similar=None, retrain=None):
         self.model, self.recipe, self.split, self.info, self.key = model, recipe, split, info, key
         self.history, self.similar, self._retrain = history, similar, retrain # similar: ImageSet or None; retrain(): the model of the held-out set
-        self.kind, self.seed = "none", 0 # of the decoy
+        self.kind, self.seed, self.holds_key = "none", 0, None # of the decoy
     def __repr__(self): return f"Target({self.recipe.arch} on {self.recipe.size} {self.recipe.data}, seed {self.recipe.seed}, decoy {self.kind!r})"
 
 # %% ../nbs/22_targets.ipynb #05238341
@@ -120,9 +127,10 @@ def _pair(target, training):
     "(private, held-out) images of a training type; any counts as static"
     training = TrainingType(pick("training type", str(training), [t.value for t in TrainingType]))
     if training is not TrainingType.DYNAMIC: return target.split.private, target.split.heldout
-    if target.split.update is None: raise InputError("this target has no update set; make it with update_size above 0 to attack it dynamically")
+    if target.split.update is None: raise NotApplicable("this target has no update set; make it with update_size above 0 to attack it dynamically")
     return target.split.update, target.split.update_heldout
 
+# %% ../nbs/22_targets.ipynb #80afd111
 def _swapped(target): return target.kind in ("held_out", "held_out_key")
 
 @patch
@@ -193,15 +201,16 @@ def fingerprint(model: nn.Module) -> str:
 def _images_of(target, knowledge):
     "The auxiliary set that this knowledge grants"
     own = target.split.auxiliary if str(knowledge.data) == "same" else target.similar
-    if own is None: raise InputError(f"this target has no auxiliary images of a {knowledge.data} distribution; make it with {'auxiliary' if str(knowledge.data) == 'same' else 'similar'}=...")
+    if own is None: raise NotApplicable(f"this target has no auxiliary images of a {knowledge.data} distribution; make it with {'auxiliary' if str(knowledge.data) == 'same' else 'similar'}=...")
     return own
 
+# %% ../nbs/22_targets.ipynb #c9d72a3b
 def _true_labels(aux: ImageSet, s: Split) -> ImageSet:
     "Auxiliary images with their true labels among the target's classes"
     place = torch.full((len(aux.names),), -1)
     place[s.classes] = torch.arange(len(s.classes))
     y = place[aux.labels]
-    if not (y >= 0).any(): raise InputError("aux_labels: no auxiliary image belongs to a class of the target (they show other people); take the grant away")
+    if not (y >= 0).any(): raise NotApplicable("aux_labels: no auxiliary image belongs to a class of the target (they show other people); take the grant away")
     return aux[y >= 0].replace(labels=y[y >= 0], names=s.private.names)
 
 # %% ../nbs/22_targets.ipynb #8d11caeb
@@ -210,6 +219,7 @@ class Gradient(NamedTuple):
     names: tuple # of the parameters
     tensors: tuple # their gradients, in the same order
 
+# %% ../nbs/22_targets.ipynb #1a5536c5
 def gradient_of(model: nn.Module, images: Tensor, labels: Tensor) -> Gradient:
     "Mean cross-entropy, evaluation mode, all parameters in order"
     m = deepcopy(model).eval().requires_grad_(True)
@@ -217,6 +227,7 @@ def gradient_of(model: nn.Module, images: Tensor, labels: Tensor) -> Gradient:
     loss = F.cross_entropy(m(images.to(params[0].device)), labels.to(params[0].device))
     return Gradient(names, torch.autograd.grad(loss, params))
 
+# %% ../nbs/22_targets.ipynb #db28cd01
 def updated(model: nn.Module, images: ImageSet, update: Training, seed: int) -> nn.Module:
     "A copy of the model after it has learnt the update set"
     m = deepcopy(model)
@@ -245,6 +256,7 @@ def _model_fields(target, knowledge, model, shape, cost):
     h = lambda: fingerprint(model)
     return dict(query=(lambda: _oracle(model, shape, cost), h), model=(lambda: _frozen(model, cost), h), before=(lambda: _oracle(model, shape, cost), h))
 
+# %% ../nbs/22_targets.ipynb #4256e204
 def _data_fields(target, knowledge, model, shape, cost):
     "Auxiliary images, bare and labelled"
     own = lambda: _images_of(target, knowledge)
@@ -285,6 +297,7 @@ def _price(name, knowledge):
     "The least knowledge that opens a field; with true auxiliary labels the model is not asked"
     return _least(data="same") if name == "auxiliary" and "aux_labels" in knowledge.grants else FIELDS[name]
 
+# %% ../nbs/22_targets.ipynb #c1a49ab4
 def _reader(fields, knowledge, reads, values, cost):
     "The function behind a view: check, note, compute once; queries spent on a field are also booked as such"
     def read(name):
@@ -308,6 +321,14 @@ def _spent(model, values, reads, cost):
         return dict(reads=sorted(reads[0]), **{k: cost[k] for k in COSTS}, intact=all(fingerprint(m) == start for m in seen))
     return spent
 
+# %% ../nbs/22_targets.ipynb #4c2b3ea7
+def _fields(target, knowledge, model, keys, cost):
+    "All fields of a view: name -> (value, hash), both as functions"
+    truth = target.truth(knowledge.training)
+    shown = model, truth.shape, cost
+    return {**_free_fields(target, knowledge, truth), **_model_fields(target, knowledge, *shown),
+            **_data_fields(target, knowledge, *shown), **_key_fields(target, knowledge, model, keys, cost)}
+
 @patch
 def view(self: Target,
          knowledge: Knowledge, # what is granted
@@ -316,9 +337,8 @@ def view(self: Target,
         ) -> View:
     "What an attack with this knowledge sees"
     model, keys = self.subject(knowledge)
-    truth, cost, reads, values = self.truth(knowledge.training), Counter(), [set()], {}
-    fields = {**_free_fields(self, knowledge, truth), **_model_fields(self, knowledge, model, truth.shape, cost),
-              **_data_fields(self, knowledge, model, truth.shape, cost), **_key_fields(self, knowledge, model, keys, cost)}
+    cost, reads, values = Counter(), [set()], {}
+    fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
     v = View(read, Cache(None), knowledge, seed, _spent(model, values, reads, cost))
     object.__setattr__(v, "cache", Cache(_builder(v, fields, reads, cost, cache)))
@@ -332,6 +352,7 @@ def _captives(build):
     values += [c.cell_contents for c in getattr(f, "__closure__", None) or ()] + list(getattr(f, "__defaults__", None) or ())
     return [type(v).__name__ for v in values if isinstance(v, (Tensor, nn.Module))]
 
+# %% ../nbs/22_targets.ipynb #3ee19175
 class Cache:
     "What attacks build once, such as a trained generator"
     __slots__ = ("_build",)
@@ -353,6 +374,7 @@ def _trace(path):
         os.replace(path, f"{path}.bad")
         note(f"artefact {path} cannot be used ({e}); set aside as *.bad, building again")
 
+# %% ../nbs/22_targets.ipynb #b3aac322
 def _fits(trace, fields, knowledge):
     "Whether every field that was read may be read, and has the same content"
     try: return all(_price(k, knowledge) <= knowledge and fields[k][1]() == h for k, h in trace["reads"].items())
@@ -364,32 +386,39 @@ def _tensors(name, out):
     return {k: v.detach().cpu().contiguous().clone() for k, v in out.items()}
 
 # %% ../nbs/22_targets.ipynb #4bc65c42
-def _builder(view, fields, reads, cost, folder):
-    "The function behind a view's cache"
-    def stored(stem):
-        for path in sorted(Path(folder, "artefacts").glob(f"{stem}-*.safetensors")):
-            if (trace := _trace(path)) and _fits(trace, fields, view.knowledge): return path, trace
-    def build_now(name, build, stem):
-        mine, start = set(), Counter(cost)
-        reads.append(mine)
-        try:
-            with seeded("artefact", stem): out = _tensors(name, build(view))
-        finally: reads.pop()
-        paid = {k: cost[k] - start[k] - (cost["in fields"] - start["in fields"]) * (k == "queries") for k in COSTS}
-        return out, dict(reads={k: fields[k][1]() for k in sorted(mine)}, cost=paid)
-    def get(name, build, options):
-        stem = content_hash("artefact", VERSION, name, options, view.seed)[:24]
-        if folder and (hit := stored(stem)): return _reuse(view, cost, *hit)
-        out, trace = build_now(name, build, stem)
-        if folder: write_atomic(Path(folder, "artefacts", f"{stem}-{content_hash(trace['reads'])[:24]}.safetensors"), st_save(out, {"trace": json.dumps(trace)}))
-        return out
-    return get
+def _stored(stem, fields, knowledge, folder):
+    "(file, trace) of an artefact that fits, None where there is none"
+    for path in sorted(Path(folder, "artefacts").glob(f"{stem}-*.safetensors")):
+        if (trace := _trace(path)) and _fits(trace, fields, knowledge): return path, trace
 
 def _reuse(view, cost, path, trace):
     "Read the fields again, charge the cost again, load the tensors"
     for k in trace["reads"]: getattr(view, k)
     for k in COSTS: cost[k] += trace["cost"][k]
     with safe_open(path, "pt") as f: return {k: f.get_tensor(k) for k in f.keys()}
+
+# %% ../nbs/22_targets.ipynb #09c7fd92
+def _build_now(view, name, build, stem, fields, reads, cost):
+    "(tensors, trace) of an artefact built now, from a seed of its own"
+    mine, start = set(), Counter(cost)
+    reads.append(mine)
+    try:
+        with seeded("artefact", stem): out = _tensors(name, build(view))
+    finally: reads.pop()
+    paid = {k: cost[k] - start[k] for k in COSTS}
+    paid["queries"] -= cost["in fields"] - start["in fields"]
+    return out, dict(reads={k: fields[k][1]() for k in sorted(mine)}, cost=paid)
+
+# %% ../nbs/22_targets.ipynb #7cab07ff
+def _builder(view, fields, reads, cost, folder):
+    "The function behind a view's cache"
+    def get(name, build, options):
+        stem = content_hash("artefact", VERSION, name, options, view.seed)[:24]
+        if folder and (hit := _stored(stem, fields, view.knowledge, folder)): return _reuse(view, cost, *hit)
+        out, trace = _build_now(view, name, build, stem, fields, reads, cost)
+        if folder: write_atomic(Path(folder, "artefacts", f"{stem}-{content_hash(trace['reads'])[:24]}.safetensors"), st_save(out, {"trace": json.dumps(trace)}))
+        return out
+    return get
 
 # %% ../nbs/22_targets.ipynb #5b886d5b
 DECOYS = ("none", "held_out", "wrong_key", "held_out_key")
@@ -398,13 +427,14 @@ DECOYS = ("none", "held_out", "wrong_key", "held_out_key")
 def decoy(self: Target,
           kind: str, # one of `DECOYS`
           seed: int = 0, # of the wrong key
+          holds_key: bool | None = None, # does the attack use a key? None: if the granted knowledge holds one
          ) -> Target:
     "A control that looks like this target"
     if self.kind != "none": raise InputError(f"this target is already the decoy {self.kind!r}; make decoys of the target itself")
-    if pick("decoy", kind, DECOYS) != "none" and self.split.heldout is None: raise InputError(f"decoy {kind!r} needs held-out images, and this target has none; give heldout=...")
+    if pick("decoy", kind, DECOYS) != "none" and self.split.heldout is None: raise NotApplicable(f"decoy {kind!r} needs held-out images, and this target has none; give heldout=...")
     other = copy(self)
-    other.kind, other.seed = kind, seed
-    other.key = self.key if kind == "none" else content_hash(self.key, kind, seed)
+    other.kind, other.seed, other.holds_key = kind, seed, holds_key
+    other.key = self.key if kind == "none" else content_hash(self.key, kind, seed, holds_key)
     return other
 
 # %% ../nbs/22_targets.ipynb #fd15b2e1
@@ -416,7 +446,7 @@ def _wrong_images(target, training):
     got = []
     for c, k in enumerate(want.tolist()):
         own = (pool.labels == c).nonzero().flatten()
-        if len(own) < k: raise InputError(f"the wrong key needs {k} held-out images of class {pool.names[c]!r}, there are {len(own)}; take a larger size or a smaller update_size")
+        if len(own) < k: raise NotApplicable(f"the wrong key needs {k} held-out images of class {pool.names[c]!r}, there are {len(own)}; take a larger size or a smaller update_size")
         got.append(own[torch.randperm(len(own), generator=g)[:k]])
     return pool[torch.cat(got)]
 
@@ -425,12 +455,11 @@ def _wrong_images(target, training):
 def subject(self: Target, knowledge: Knowledge) -> tuple: # (model, ImageSet)
     "The model that a view of this knowledge shows, and the images that its key describes"
     truth, unseen = _pair(self, knowledge.training)
-    if self.kind == "held_out_key":
-        if not keyed(knowledge): raise InputError(f"held_out_key: not applicable, this knowledge holds no key of the target images ({knowledge})")
-        return self.model, unseen
-    if self.kind != "wrong_key": return self.model, truth
-    if keyed(knowledge): return self.model, _wrong_images(self, knowledge.training)
-    if self._retrain is None: raise InputError("wrong_key: not available, the model was given and cannot be trained again on other images")
+    key = keyed(knowledge) if self.holds_key is None else self.holds_key
+    if self.kind == "held_out_key" and not key: raise NotApplicable(f"held_out_key: this knowledge holds no key of the target images ({knowledge})")
+    if self.kind != "wrong_key": return self.model, unseen if self.kind == "held_out_key" else truth
+    if key: return self.model, _wrong_images(self, knowledge.training)
+    if self._retrain is None: raise NotApplicable("wrong_key: not available, the model was given and cannot be trained again on other images")
     return self._retrain(), truth
 
 # %% ../nbs/22_targets.ipynb #5ff66579
@@ -441,6 +470,7 @@ class _Ranged(nn.Module):
         self.module, self.low, self.high = module, low, high
     def forward(self, x): return self.module(self.low + (self.high - self.low) * x)
 
+# %% ../nbs/22_targets.ipynb #71214591
 def _wrap(module, input_range):
     "The module behind a range, copied, in evaluation mode"
     if not isinstance(module, nn.Module): raise InputError(f"module: a {type(module).__name__}; expected a torch.nn.Module that maps images to logits")
@@ -468,6 +498,7 @@ def _image_set(x, name, classes=None):
     if not isinstance(x, ImageSet): raise InputError(f"{name}: a {type(x).__name__}; expected an ImageSet or a pair (images, labels)")
     return x if classes is None else x.replace(names=classes)
 
+# %% ../nbs/22_targets.ipynb #80d4de84
 def _same_law(private, heldout):
     "Held-out images must have the private ones' shape and class counts, and be others"
     if heldout is None: return
@@ -476,6 +507,14 @@ def _same_law(private, heldout):
     if n := len(set(heldout.keys) & set(private.keys)): raise InputError(f"heldout: {n} images are among the private ones; take others")
 
 # %% ../nbs/22_targets.ipynb #5ef27178
+def _given_split(private, heldout, auxiliary, similar):
+    "(Split, similar set) of images that came with a model; auxiliary images among the private ones are refused"
+    keys = frozenset(private.keys + (heldout.keys if heldout is not None else []))
+    s = Split(private, heldout, None, None, None, None, torch.arange(len(private.names)), keys)
+    own, near = (None if x is None else similar_auxiliary(x, s) for x in (auxiliary, similar))
+    return replace(s, auxiliary=own), near
+
+# %% ../nbs/22_targets.ipynb #a63c8ac2
 @patch(cls_method=True)
 def from_model(cls: Target,
                module: nn.Module, # images -> logits
@@ -491,10 +530,8 @@ def from_model(cls: Target,
     if private is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
     model = _wrap(module, input_range)
     _try(model, private), _same_law(private, heldout)
-    keys = frozenset(private.keys + (heldout.keys if heldout is not None else []))
-    s = Split(private, heldout, None, None, None, None, torch.arange(len(private.names)), keys)
-    aux, near = (None if x is None else similar_auxiliary(_image_set(x, n), s) for x, n in ((auxiliary, "auxiliary"), (similar, "similar")))
+    s, near = _given_split(private, heldout, _image_set(auxiliary, "auxiliary"), _image_set(similar, "similar"))
     recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, training=UNTRAINED, variant="from_model")
-    key = content_hash("given", fingerprint(model), list(map(float, input_range)), private.hash, VERSION)
+    key = content_hash("given", fingerprint(model), model.low, model.high, private.hash, VERSION)
     history = dict(epochs=0, loss=[], accuracy=[], stopped=False, seconds=0.)
-    return cls(model, recipe, replace(s, auxiliary=aux), _info(model, s, history), key, history, near)
+    return cls(model, recipe, s, _info(model, s, history), key, history, near)
