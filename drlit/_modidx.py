@@ -75,6 +75,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'drlit/attacks/class_inversion.py'),
                                                'drlit.attacks.class_inversion.verdicts': ( 'class_inversion.html#verdicts',
                                                                                            'drlit/attacks/class_inversion.py')},
+            'drlit.attacks.mi_face': { 'drlit.attacks.mi_face.MIFace': ('mi_face.html#miface', 'drlit/attacks/mi_face.py'),
+                                       'drlit.attacks.mi_face.MIFace.run': ('mi_face.html#miface.run', 'drlit/attacks/mi_face.py')},
             'drlit.core': { 'drlit.core._array': ('core.html#_array', 'drlit/core.py'),
                             'drlit.core._canonical': ('core.html#_canonical', 'drlit/core.py'),
                             'drlit.core._check_zip': ('core.html#_check_zip', 'drlit/core.py'),
