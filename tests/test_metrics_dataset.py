@@ -67,7 +67,7 @@ def test_kid_is_unbiased_over_all_splits():
     assert abs(got / float(whole) - 1) < 1e-12
 
 
-# %% ../nbs/11_dataset_metrics.ipynb #ca38e58e
+# %% ../nbs/11_dataset_metrics.ipynb #0e6fd006
 def test_stratified_kid_matches_loops_and_ignores_the_order():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(13, 4, generator=g).double(), torch.randn(11, 4, generator=g).double()
@@ -77,9 +77,9 @@ def test_stratified_kid_matches_loops_and_ignores_the_order():
         mean = lambda c, e: torch.stack([((a[p] @ a[q]) / 4 + 1)**3 for p in (z == c).nonzero()[:, 0] for q in (z == e).nonzero()[:, 0] if p != q]).mean()
         return sum(share[c] * share[e] * mean(c, e) for c in share for e in share)
     want = within(x, zx) + within(y, zy) - 2 * ((x @ y.T / 4 + 1)**3).mean()
-    p = torch.randperm(13, generator=g)
+    p, f = torch.randperm(13, generator=g), Features(x, "f")
     a, b = kid(x, y, zx, zy), kid(x[p], y, zx[p], zy)
-    assert abs(a.value / float(want) - 1) < 1e-12 and abs(a.value / b.value - 1) < 1e-10 and abs(a.se / b.se - 1) < 1e-8
+    assert abs(a.value / float(want) - 1) < 1e-12 and abs(a.value / b.value - 1) < 1e-10 and abs(a.se / b.se - 1) < 1e-8 and kid(f, f) == kid(x, x.clone())
 
 
 # %% ../nbs/11_dataset_metrics.ipynb #0f8cf357

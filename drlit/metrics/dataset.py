@@ -15,17 +15,18 @@ from scipy.stats import t as student
 
 from ..profiles import InputError, pick
 
-# %% ../../nbs/11_dataset_metrics.ipynb #f4d8483c
+# %% ../../nbs/11_dataset_metrics.ipynb #68ff33a7
 def nuclear_norm(m: torch.Tensor) -> torch.Tensor: # scalar tensor
     "Sum of the singular values of a matrix"
     return torch.linalg.svdvals(m).sum()
 
+# %% ../../nbs/11_dataset_metrics.ipynb #fc576869
 def _factor(x: torch.Tensor): # (n, d)
     "Mean of the rows, and the centred rows over sqrt(n - 1): a factor of the covariance"
     mean = x.mean(0)
     return mean, (x - mean).div_((len(x) - 1)**.5)
 
-# %% ../../nbs/11_dataset_metrics.ipynb #9a56e339
+# %% ../../nbs/11_dataset_metrics.ipynb #e02d7022
 def _gram(a, block=512): # (n, d) -> (d, d)
     "a^T a, its lower triangle computed block by block and mirrored: five eighths of the work at d = 2,048"
     s = a.new_empty(a.shape[1], a.shape[1])
@@ -34,6 +35,7 @@ def _gram(a, block=512): # (n, d) -> (d, d)
         s[i:, i:i + block], s[i:i + block, i:] = below, below.T
     return s
 
+# %% ../../nbs/11_dataset_metrics.ipynb #7587ebee
 def _symmetric(a, b, eps):
     "Cross term from one symmetric eigenproblem, and an estimate of its rounding error"
     chol, info = torch.linalg.cholesky_ex(_gram(a))
@@ -43,31 +45,18 @@ def _symmetric(a, b, eps):
     error = noise / (2 * torch.maximum(lam, noise).sqrt().clamp_min(eps))
     return lam.clamp_min(0).sqrt().sum(), float(error.square().sum().sqrt())
 
-# %% ../../nbs/11_dataset_metrics.ipynb #3c4ad156
+# %% ../../nbs/11_dataset_metrics.ipynb #8443307e
 def _triangle(a): # (n, d) -> (min(n, d), d)
     "The shortest factor of the same covariance: R of a QR decomposition where there are more rows than columns"
     return a if len(a) <= a.shape[1] else torch.linalg.qr(a, mode="r")[1]
 
+# %% ../../nbs/11_dataset_metrics.ipynb #8fbe9cc1
 def _settled(value, bound):
     "A distance free of rounding below zero; never hides more than rounding"
     if value < -bound or value != value: raise ArithmeticError(f"Frechet distance {value} is below zero by more than rounding ({bound:.1e})")
     return max(value, 0.)
 
-# %% ../../nbs/11_dataset_metrics.ipynb #cccc3b6d
-@dataclass(frozen=True)
-class Features:
-    "Features of a set of images, with the name of what computed them"
-    values: torch.Tensor # (n, d)
-    name: str # the extractor, e.g. "embedded-digits-1a2b3c"
-
-    def __post_init__(self):
-        if not self.name: raise InputError("features without a name; say which extractor computed them, e.g. Features(values, 'inception')")
-        object.__setattr__(self, "values", _matrix(self.values, self.name))
-
-    def __len__(self): return len(self.values)
-    def __getitem__(self, i): return Features(self.values[i], self.name)
-
-# %% ../../nbs/11_dataset_metrics.ipynb #18639ff7
+# %% ../../nbs/11_dataset_metrics.ipynb #5357746d
 def _matrix(x, # (n, d) tensor, numpy array or Features
             name="features", # what to call it in an error
            ) -> torch.Tensor: # (n, d) float64, on x's device
@@ -83,6 +72,7 @@ def _matrix(x, # (n, d) tensor, numpy array or Features
     if not bool(x.sum().isfinite()): _complain(x, name) # one sum is cheaper than n*d tests
     return x
 
+# %% ../../nbs/11_dataset_metrics.ipynb #250a4b6c
 def _complain(x, name):
     "Name the first row that is not finite, if any (a sum may overflow without one)"
     bad = (~x.isfinite()).any(1).nonzero()
@@ -97,6 +87,20 @@ def _pair(x, y):
     if a.shape[1] != b.shape[1]: raise InputError(f"features of different width: {a.shape[1]} and {b.shape[1]}; compute both sets with one extractor")
     if a.device != b.device: raise InputError(f"features on different devices: {a.device} and {b.device}; move one with .to()")
     return a, b
+
+# %% ../../nbs/11_dataset_metrics.ipynb #cccc3b6d
+@dataclass(frozen=True)
+class Features:
+    "Features of a set of images, with the name of what computed them"
+    values: torch.Tensor # (n, d)
+    name: str # the extractor, e.g. "embedded-digits-1a2b3c"
+
+    def __post_init__(self):
+        if not self.name: raise InputError("features without a name; say which extractor computed them, e.g. Features(values, 'inception')")
+        object.__setattr__(self, "values", _matrix(self.values, self.name))
+
+    def __len__(self): return len(self.values)
+    def __getitem__(self, i): return Features(self.values[i], self.name)
 
 # %% ../../nbs/11_dataset_metrics.ipynb #3085ff8c
 def frechet_distance(x, # (n, d) features of one set: tensor, numpy array or Features
@@ -120,21 +124,22 @@ def _strata(labels, n, name, device):
     if int(size.min()) < 2: raise InputError(f"{name}: class {int(values[size.argmin()])} has one image, so no pair to compare within it; leave the labels out")
     return z, size.double()
 
-# %% ../../nbs/11_dataset_metrics.ipynb #dadd5436
+# %% ../../nbs/11_dataset_metrics.ipynb #dbe96f94
 class _Sums(NamedTuple):
     "Sums of a kernel matrix over blocks of classes, its diagonal left out within one set"
     rows: torch.Tensor # (m, C') of row i over class c'
     cols: torch.Tensor # (n, C) of column j over class c
     squares: torch.Tensor # (C, C') of squares
 
-def _kernel_sums(a, b, za, zb, sizes, budget=2**20):
+# %% ../../nbs/11_dataset_metrics.ipynb #b1f9c6d4
+def _kernel_sums(a, b, za, zb, sizes, same=False, budget=2**20):
     "Block sums of k(a, b) = (a.b/d + 1)^3, streamed over the rows"
     new = lambda *shape: torch.zeros(shape, dtype=a.dtype, device=a.device)
     rows, cols, squares, step = [], new(sizes[0], len(b)), new(*sizes), max(1, budget // len(b))
     for i in range(0, len(a), step):
         k, z = (a[i:i + step] @ b.T).div_(a.shape[1]).add_(1), za[i:i + step]
         k = k.square().mul_(k)
-        if a is b: k.diagonal(i).zero_()
+        if same: k.diagonal(i).zero_()
         rows.append(new(len(k), sizes[1]).index_add_(1, zb, k))
         cols.index_add_(0, z, k)
         squares.index_add_(0, z, new(len(k), sizes[1]).index_add_(1, zb, k.square()))
@@ -155,7 +160,7 @@ def _jackknife(rows, across, z, size): # (m, C), (m,) mean of k against the othe
     mean = torch.zeros_like(size).index_add_(0, z, t) / size
     return (rest / size[z] * (t - mean[z]).square()).sum()
 
-# %% ../../nbs/11_dataset_metrics.ipynb #245940ab
+# %% ../../nbs/11_dataset_metrics.ipynb #024d4cea
 def _pure(sums, za, zb, sa, sb):
     "Per block: what is left of the kernel's variance once row and column effects are taken out"
     into = lambda x, z, n: torch.zeros(len(n), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, z, x)
@@ -163,6 +168,7 @@ def _pure(sums, za, zb, sa, sb):
     left = sums.squares - down / sb - along / sa[:, None] + total.square() / (sa[:, None] * sb)
     return left / ((sa[:, None] - 1) * (sb - 1))
 
+# %% ../../nbs/11_dataset_metrics.ipynb #fcc42078
 def _pure_own(sums, z, size):
     "The same within a class, where the diagonal is missing (U-centring)"
     own = sums.rows.gather(1, z[:, None])[:, 0]
@@ -183,7 +189,7 @@ class KID(NamedTuple):
     value: float # unbiased: below zero about half of the time for two sets of one law
     se: float # standard error over draws of both sets; nan below four images a side
 
-# %% ../../nbs/11_dataset_metrics.ipynb #316f7bee
+# %% ../../nbs/11_dataset_metrics.ipynb #594c40cf
 def kid(x, # (m, d) features of one set: tensor, numpy array or Features
         y, # (n, d) features of the other
         x_labels=None, # (m,) classes, where the counts per class were fixed beforehand
@@ -192,13 +198,14 @@ def kid(x, # (m, d) features of one set: tensor, numpy array or Features
     "Unbiased squared maximum mean discrepancy with the cubic kernel [Binkowski 2018, section 4], stratified by class where labels are given"
     x, y = _pair(x, y)
     (zx, sx), (zy, sy) = _strata(x_labels, len(x), "x", x.device), _strata(y_labels, len(y), "y", y.device)
-    k = {s: _kernel_sums(*p) for s, p in dict(xx=(x, x, zx, zx, (len(sx),) * 2), yy=(y, y, zy, zy, (len(sy),) * 2), xy=(x, y, zx, zy, (len(sx), len(sy)))).items()}
-    cross = k["xy"].rows.sum(1), k["xy"].cols.sum(1)
-    value = _within(k["xx"].rows, zx, sx) + _within(k["yy"].rows, zy, sy) - 2 * cross[0].sum() / (len(x) * len(y))
-    if min(float(sx.min()), float(sy.min())) < 4: return KID(float(value), float("nan"))
-    jack = _jackknife(k["xx"].rows, cross[0] / len(y), zx, sx) + _jackknife(k["yy"].rows, cross[1] / len(x), zy, sy)
-    second = _second_order(k["xx"], zx, sx) + _second_order(k["yy"], zy, sy) + 4 * (sx[:, None] * sy * _pure(k["xy"], zx, zy, sx, sy)).sum() / (len(x) * len(y))**2
-    return KID(float(value), float(torch.maximum(jack - second, jack / 2).sqrt()))
+    m, n, c, e = len(x), len(y), len(sx), len(sy)
+    xx, yy, xy = _kernel_sums(x, x, zx, zx, (c, c), True), _kernel_sums(y, y, zy, zy, (e, e), True), _kernel_sums(x, y, zx, zy, (c, e))
+    rows, cols = xy.rows.sum(1) / n, xy.cols.sum(1) / m
+    value = float(_within(xx.rows, zx, sx) + _within(yy.rows, zy, sy) - 2 * rows.mean())
+    if min(sx.min(), sy.min()) < 4: return KID(value, float("nan"))
+    pure = _second_order(xx, zx, sx) + _second_order(yy, zy, sy) + 4 * (sx[:, None] * sy * _pure(xy, zx, zy, sx, sy)).sum() / (m * n)**2
+    jack = _jackknife(xx.rows, rows, zx, sx) + _jackknife(yy.rows, cols, zy, sy)
+    return KID(value, float(torch.maximum(jack - pure, jack / 2).sqrt()))
 
 # %% ../../nbs/11_dataset_metrics.ipynb #3832fc25
 def class_jackknife(distance, # (x, y) -> float, e.g. frechet_distance
@@ -231,9 +238,10 @@ class DatasetScore:
     @property
     def label(self) -> str: return f"{self.metric}@{self.features}"
 
-# %% ../../nbs/11_dataset_metrics.ipynb #c2280677
+# %% ../../nbs/11_dataset_metrics.ipynb #1db8e848
 DATASET_METRICS = ("fd", "kid")
 
+# %% ../../nbs/11_dataset_metrics.ipynb #9af86ce4
 def dataset_metric(rec: Features, # features of the reconstruction
                    tar: Features, # features of the target set
                    metric: str = "fd", # "fd" or "kid"
@@ -247,6 +255,7 @@ def dataset_metric(rec: Features, # features of the reconstruction
     value, se = (frechet_distance(rec, tar), float("nan")) if metric == "fd" else kid(rec, tar, rec_labels, tar_labels)
     return DatasetScore(metric, rec.name, len(rec), len(tar), value, se)
 
+# %% ../../nbs/11_dataset_metrics.ipynb #4a0b7ebf
 def one_column(scores, # DatasetScores that a table would print under one heading
               ) -> str: # the heading, e.g. "fd@embedded-digits-1a2b3c, n = 100"
     "The heading that all scores share; `InputError` where features or sizes differ"
