@@ -47,7 +47,7 @@ def _canonical(x):
     if isinstance(x, (Tensor, np.ndarray)): return _array(x)
     if isinstance(x, Enum): return _canonical(x.value)
     if isinstance(x, np.generic): return _canonical(x.item())
-    if is_dataclass(x) and not isinstance(x, type): return {"class": type(x).__name__, **{f.name: _canonical(getattr(x, f.name)) for f in fields(x)}}
+    if is_dataclass(x) and not isinstance(x, type): x = {"class": type(x).__name__, **{f.name: getattr(x, f.name) for f in fields(x)}}
     if isinstance(x, dict) and all(isinstance(k, str) for k in x): return {k: _canonical(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return [_canonical(v) for v in x]
     if isinstance(x, (set, frozenset)): return {"set": sorted((_canonical(v) for v in x), key=repr)}

@@ -73,7 +73,8 @@ class ImageSet:
         what = source or "images"
         pixels = _pixels(images, what)
         labels = _labels(labels, len(pixels), what)
-        self.__dict__.update(pixels=pixels, labels=labels, names=_names(names, int(labels.max()), what), source=source, publishable=bool(publishable))
+        names = _names(names, int(labels.max()), what)
+        self.__dict__.update(pixels=pixels, labels=labels, names=names, source=source, publishable=bool(publishable))
 
     def __setattr__(self, key, value): raise AttributeError(f"an ImageSet cannot be changed; use .replace({key}=...)")
     def __len__(self): return len(self.pixels)
@@ -123,7 +124,8 @@ def keys(self: ImageSet) -> list: # one bytes object per image
     "Content hash of each image at 8 bits per pixel: equal images have equal keys, however they were stored"
     if "_keys" not in self.__dict__:
         size = str(self.shape).encode()
-        self.__dict__["_keys"] = [hashlib.blake2b(size + row.tobytes(), digest_size=16).digest() for b in self.pixels.split(4096) for row in _bytes(b)]
+        rows = (row.tobytes() for block in self.pixels.split(4096) for row in _bytes(block))
+        self.__dict__["_keys"] = [hashlib.blake2b(size + row, digest_size=16).digest() for row in rows]
     return self.__dict__["_keys"]
 
 # %% ../nbs/20_data.ipynb #77bf0c38
@@ -157,7 +159,7 @@ def like(self: ImageSet,
     "The set converted to a shape: channels gray <-> colour, then resized; says once what it did"
     shape, whole = tuple(shape), self.pixels.dtype == torch.uint8
     if self.shape == shape: return self
-    if {self.shape[0], shape[0]} not in ({1}, {3}, {1, 3}): raise InputError(f"cannot turn {self.shape[0]} channels into {shape[0]}; gray (1) and colour (3) are known")
+    if not {self.shape[0], shape[0]} <= {1, 3}: raise InputError(f"cannot turn {self.shape[0]} channels into {shape[0]}; gray (1) and colour (3) are known")
     note(f"{self.source or 'images'}: converted from {_times(self.shape)} to {_times(shape)}")
     def block(p):
         x = _resize(_recolour(p.float().div(255) if whole else p, shape[0]), shape[1:])
@@ -176,8 +178,8 @@ def _digits(root=None, download=False):
     return ImageSet(_double(d.images / 16), d.target, source="digits")
 
 # %% ../nbs/20_data.ipynb #03e94737
-FACES = ["DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSansMono", "DejaVuSansMono-Oblique", "DejaVuSansMono-Bold",
-         "DejaVuSansMono-BoldOblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSerif-Bold", "DejaVuSerif-BoldItalic"]
+FACES = [f"DejaVu{family}" for family in ("Sans", "Sans-Oblique", "Sans-Bold", "Sans-BoldOblique", "SansMono", "SansMono-Oblique", "SansMono-Bold",
+                                          "SansMono-BoldOblique", "Serif", "Serif-Italic", "Serif-Bold", "Serif-BoldItalic")]
 
 def _outline(digit, face):
     "A digit's outline in a face that Matplotlib bundles, centred, of height 1"
@@ -194,7 +196,8 @@ def _render(path, width, height, angle, dx, dy, weight, side=64):
     gc.set_foreground("white")
     gc.set_snap(False)
     gc.set_linewidth(weight * side)
-    ink.draw_path(gc, path, Affine2D().scale(width * side, height * side).rotate_deg(angle).translate((.5 + dx) * side, (.5 + dy) * side), (1., 1., 1.))
+    place = Affine2D().scale(width * side, height * side).rotate_deg(angle).translate((.5 + dx) * side, (.5 + dy) * side)
+    ink.draw_path(gc, path, place, (1., 1., 1.))
     return np.asarray(ink.buffer_rgba())[..., 3] / 255
 
 # %% ../nbs/20_data.ipynb #97ad1d87
@@ -225,16 +228,20 @@ def _on_disk(name, root, download, files, fetch):
     said, root = data_root(root), data_root(root).expanduser()
     if download and not all((root / f).exists() for f in files):
         try: fetch(str(root))
-        except Exception as e: raise InputError(f"could not download {name} ({' '.join(str(e).split())}); check the network, or put these under {said}: {', '.join(files)}") from e
+        except Exception as e:
+            why = " ".join(str(e).split())
+            raise InputError(f"could not download {name} ({why}); check the network, or put these under {said}: {', '.join(files)}") from e
     absent = [f for f in files if not (root / f).exists()]
-    if absent: raise InputError(f"{name} is not {'complete ' * (len(absent) < len(files))}in {said}; run again with --download, or put these there: {', '.join(absent)}")
+    state = "not complete" if len(absent) < len(files) else "not"
+    if absent: raise InputError(f"{name} is {state} in {said}; run again with --download, or put these there: {', '.join(absent)}")
     return root
 
 # %% ../nbs/20_data.ipynb #20743a04
 def _whole(read, path):
     "Read one file; a damaged one is named"
     try: return read(str(path))
-    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError): raise InputError(f"{path.name} is truncated or damaged; delete it and run again with --download") from None
+    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError):
+        raise InputError(f"{path.name} is truncated or damaged; delete it and run again with --download") from None
 
 # %% ../nbs/20_data.ipynb #bf093cce
 def _idx(name, cls, names):
@@ -242,21 +249,25 @@ def _idx(name, cls, names):
     pairs = [[f"{cls.__name__}/raw/{part}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")] for part in ("train", "t10k")]
     def load(root=None, download=False):
         root = _on_disk(name, root, download, [f for p in pairs for f in p], lambda r: cls(r, download=True))
-        x, y = (torch.cat(t) for t in zip(*((_whole(read_image_file, root / i), _whole(read_label_file, root / l)) for i, l in pairs)))
+        x = torch.cat([_whole(read_image_file, root / f) for f, _ in pairs])
+        y = torch.cat([_whole(read_label_file, root / f) for _, f in pairs])
         return ImageSet(x[:, None], y, names, name)
     return load
 
 # %% ../nbs/20_data.ipynb #978fde03
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 _CIFAR = dict( # archive, its md5, folder, parts, class names, label bytes
-    cifar10=("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin", [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], "batches.meta.txt", 1),
-    cifar100=("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary", ["train.bin", "test.bin"], "fine_label_names.txt", 2))
+    cifar10=("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin",
+             [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], "batches.meta.txt", 1),
+    cifar100=("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary",
+              ["train.bin", "test.bin"], "fine_label_names.txt", 2))
 
 # %% ../nbs/20_data.ipynb #78d77b09
 def _records(path, size):
     "A file of records of `size` bytes"
     a = np.fromfile(path, np.uint8)
-    if not len(a) or len(a) % size: raise InputError(f"{path.name} is truncated or damaged ({len(a)} bytes, no multiple of {size}); delete it and run again with --download")
+    if not len(a) or len(a) % size:
+        raise InputError(f"{path.name} is truncated or damaged ({len(a)} bytes, no multiple of {size}); delete it and run again with --download")
     return a.reshape(-1, size)
 
 # %% ../nbs/20_data.ipynb #e27d8462
@@ -294,9 +305,10 @@ def _crop(im, box, side):
 # %% ../nbs/20_data.ipynb #ed0b4a84
 def _celeba(root=None, download=False):
     "CelebA by identity: centre crop 108, resized to 64"
-    root = _on_disk("celeba", root, download, ["celeba/img_align_celeba", "celeba/identity_CelebA.txt"], lambda r: tvd.CelebA(r, download=True)) / "celeba"
+    files = ["celeba/img_align_celeba", "celeba/identity_CelebA.txt"]
+    root = _on_disk("celeba", root, download, files, lambda r: tvd.CelebA(r, download=True)) / "celeba"
     rows = [line.split() for line in (root / "identity_CelebA.txt").read_text().splitlines() if line.strip()]
-    bad = next((r for r in rows if len(r) != 2 or not r[1].isdigit()), None if rows else ["an empty file"])
+    bad = next((r for r in rows if len(r) != 2 or not r[1].isdigit()), [] if rows else ["nothing"])
     if bad: raise InputError(f"identity_CelebA.txt holds {' '.join(bad)!r}; expected lines like `000001.jpg 2880`")
     people, labels = np.unique([int(p) for _, p in rows], return_inverse=True)
     x = _read_all([root / "img_align_celeba" / f for f, _ in rows], lambda im: _crop(im.convert("RGB"), 108, 64), "celeba")
@@ -305,8 +317,11 @@ def _celeba(root=None, download=False):
 # %% ../nbs/20_data.ipynb #0692a229
 _DIGITS = tuple("0123456789")
 DATASETS = dict( # name -> loader(root, download)
-    digits=_digits, glyphs=_glyphs, mnist=_idx("mnist", tvd.MNIST, _DIGITS), fashion_mnist=_idx("fashion_mnist", tvd.FashionMNIST, tvd.FashionMNIST.classes),
-    kmnist=_idx("kmnist", tvd.KMNIST, tvd.KMNIST.classes), cifar10=_cifar("cifar10"), cifar100=_cifar("cifar100"), celeba=_celeba)
+    digits=_digits, glyphs=_glyphs,
+    mnist=_idx("mnist", tvd.MNIST, _DIGITS),
+    fashion_mnist=_idx("fashion_mnist", tvd.FashionMNIST, tvd.FashionMNIST.classes),
+    kmnist=_idx("kmnist", tvd.KMNIST, tvd.KMNIST.classes),
+    cifar10=_cifar("cifar10"), cifar100=_cifar("cifar100"), celeba=_celeba)
 
 # %% ../nbs/20_data.ipynb #be043503
 def _layout(x, name):
@@ -332,7 +347,8 @@ def _npz(path):
     d, name = read_npz(path), Path(path).name
     absent = [k for k in ("images", "labels") if k not in d]
     if absent: raise InputError(f"{name} has no {absent[0]!r} (it holds: {', '.join(d) or 'nothing'}); save with numpy.savez(path, images=..., labels=...)")
-    if d["images"].dtype != np.uint8 and d["images"].dtype.kind != "f": raise InputError(f"{name}: images of dtype {d['images'].dtype}; expected uint8 or floats in [0,1]")
+    kind = d["images"].dtype
+    if kind != np.uint8 and kind.kind != "f": raise InputError(f"{name}: images of dtype {kind}; expected uint8 or floats in [0,1]")
     return ImageSet(_layout(d["images"], name), *_classes(d), name, bool(np.all(d.get("publishable", True))))
 
 # %% ../nbs/20_data.ipynb #65bc97e8
@@ -374,7 +390,7 @@ def load_images(source, # a name in DATASETS, an .npz file, or a folder with one
                ) -> ImageSet:
     "Labelled images by name or path; official train and test parts come together"
     source, path = str(source), Path(source).expanduser()
-    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1): raise InputError(f"side {side!r}; expected a positive whole number of pixels")
+    if side is not None and not (type(side) is int and side > 0): raise InputError(f"side {side!r}; expected a positive whole number of pixels")
     if source in DATASETS: s = DATASETS[source](root, download)
     elif source and path.is_dir(): return _folder(path, side)
     elif path.is_file() or path.suffix == ".npz": s = _npz(path)
@@ -443,7 +459,8 @@ def _draw_classes(images, members, key, seed):
         y = _shuffled(x[e:].sort().values, "pools", key, seed, c)
         pools.append((y[:per], y[per:2 * per], y[2 * per:], x[:e]))
     private, heldout, auxiliary, evaluation = zip(*pools)
-    return _Draw(torch.stack(private, 1), torch.stack(heldout, 1), torch.cat(auxiliary).sort().values, torch.cat(evaluation).sort().values, order)
+    in_order = lambda parts: torch.cat(parts).sort().values
+    return _Draw(torch.stack(private, 1), torch.stack(heldout, 1), in_order(auxiliary), in_order(evaluation), order)
 
 # %% ../nbs/20_data.ipynb #3d5a60e4
 def _too_small(images, members):
@@ -451,7 +468,8 @@ def _too_small(images, members):
     bad = [c for c, x in members.items() if len(x) < 4]
     rest = [len(x) for x in members.values() if len(x) >= 4]
     most = len(rest) * min(CAP, min(rest) // 3) if len(rest) > 1 else 0
-    raise InputError(f"class {images.names[bad[0]]!r} has {len(members[bad[0]])} images, too few for disjoint private, held-out, auxiliary and evaluation sets (4 at least); "
+    what = f"class {images.names[bad[0]]!r} has {len(members[bad[0]])} images"
+    raise InputError(f"{what}, too few for disjoint private, held-out, auxiliary and evaluation sets (4 at least); "
                      f"the largest size that fits is 0, and {most} without the {len(bad)} classes that are too small")
 
 # %% ../nbs/20_data.ipynb #598d8146
@@ -501,7 +519,8 @@ def _take(images, index, classes):
 def pools(images: ImageSet, seed: int) -> Pools:
     "The private, held-out, auxiliary and evaluation pools of one seed"
     images, d = _draw(images, seed)
-    return Pools(_take(images, d.private.flatten(), d.classes), _take(images, d.heldout.flatten(), d.classes), images[d.auxiliary], images[d.evaluation], d.classes)
+    private, heldout = (_take(images, i.flatten(), d.classes) for i in (d.private, d.heldout))
+    return Pools(private, heldout, images[d.auxiliary], images[d.evaluation], d.classes)
 
 # %% ../nbs/20_data.ipynb #2bfb1b10
 def _fits(n, update, d):
@@ -524,9 +543,10 @@ def _check_size(images, d, size, update_size):
         if v < least: raise InputError(f"{what} {v} is too small; the least is {least}, the largest that fits is {_largest(0, d)}")
     if _fits(size, update_size, d): return
     (per, k), counts = d.private.shape, images.counts[d.classes]
-    extra = f" and {update_size} in the update" if update_size else ""
-    raise InputError(f"{size} private images{extra} do not fit: {images.source or 'the data'} has {per} for each of {k} classes "
-                     f"(the smallest, {images.names[int(d.classes[counts.argmin()])]!r}, has {int(counts.min())} in all); the largest size that fits is {_largest(update_size, d)}")
+    what = f"{size} private images" + (f" and {update_size} in the update" if update_size else "")
+    small = f"the smallest, {images.names[int(d.classes[counts.argmin()])]!r}, has {int(counts.min())} in all"
+    raise InputError(f"{what} do not fit: {images.source or 'the data'} has {per} for each of {k} classes ({small}); "
+                     f"the largest size that fits is {_largest(update_size, d)}")
 
 # %% ../nbs/20_data.ipynb #6dad7ef1
 def _update_positions(d, size, update_size, *parts):
@@ -561,6 +581,6 @@ def similar_auxiliary(similar: ImageSet, # images of a similar distribution
     s = similar.like(split.private.shape)
     own = split.pool_keys or frozenset(split.private.keys + split.heldout.keys)
     n = sum(k in own for k in s.keys)
-    if n: raise InputError(f"{n} of the {len(s)} auxiliary images in {similar.source or 'the similar set'} are in the private or held-out pool of {split.private.source or 'the target'}; "
-                           "take a set of other images, or the auxiliary set of the same distribution")
+    where = f"{similar.source or 'the similar set'} are in the private or held-out pool of {split.private.source or 'the target'}"
+    if n: raise InputError(f"{n} of the {len(s)} auxiliary images in {where}; take a set of other images, or the auxiliary set of the same distribution")
     return s
