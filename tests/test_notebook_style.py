@@ -18,7 +18,8 @@ spec.loader.exec_module(book)
 
 
 def lines(cell):
-    return len(cell["text"].splitlines())
+    "How many lines of a cell say something: blank ones and directives left out"
+    return sum(bool(line.strip()) and not line.startswith("#|") for line in cell["text"].splitlines())
 
 
 def said(output):
@@ -43,7 +44,7 @@ def test_first_cells(name):
 def test_cells_are_short(name):
     long = [f"{c['where']}: {lines(c)} lines" for c in code(name) if lines(c) > 30]
     assert not long, "\n".join(["no cell over 30 lines", *long])
-    counts = sorted(lines(c) for c in code(name))
+    counts = sorted(n for c in code(name) if (n := lines(c)))
     assert median(counts) <= 6, f"nbs/{name}.ipynb: the median cell has {median(counts)} lines, at most 6"
     assert counts[int(.9 * (len(counts) - 1))] <= 15, f"nbs/{name}.ipynb: nine cells in ten have at most 15 lines, here {counts[int(.9 * (len(counts) - 1))]}"
 
