@@ -16,24 +16,25 @@ from scipy.stats import t as student
 from ..core import generator
 from ..profiles import InputError
 
-# %% ../../nbs/12_leakage.ipynb #adef5b62
+# %% ../../nbs/12_leakage.ipynb #0f4e1793
 def _matrices(d, # one (m, n) matrix or a list of per-class matrices
               name, # what to call it in an error
               sign=1, # -1 for a similarity
-             ) -> list: # of float64 (m_c, n_c) tensors, smaller = nearer
+             ) -> list: # of float (m_c, n_c) tensors, smaller = nearer
     "Distance matrices of all classes, checked"
     try: d = [torch.as_tensor(k) for k in (d if isinstance(d, (list, tuple)) else [d])]
     except (TypeError, ValueError, RuntimeError): raise InputError(f"{name}: expected one (m, n) matrix or a list of per-class matrices") from None
     if not d: raise InputError(f"{name}: no matrices; give one (m, n) matrix per class")
+    d = [k if k.dtype in (torch.float32, torch.float64) else k.double() for k in d]
     for c, k in enumerate(d): _check(k, f"{name}, class {c}")
-    return [sign * k.double() for k in d]
+    return d if sign > 0 else [-k for k in d]
 
-# %% ../../nbs/12_leakage.ipynb #3fac5086
+# %% ../../nbs/12_leakage.ipynb #f2263233
 def _check(k, name):
     "An (m, n) matrix without NaN, with a target wherever there is a reconstruction"
     if k.ndim != 2: raise InputError(f"{name}: shape {tuple(k.shape)}; expected (reconstructions, targets)")
     if len(k) and not k.shape[1]: raise InputError(f"{name}: {len(k)} reconstructions and no target image; drop the class or match without labels")
-    if not bool(torch.isfinite(k.double()).all()): raise InputError(f"{name}: NaN or infinite distance; check the images (PSNR is capped at 100 dB)")
+    if not bool(torch.isfinite(k).all()): raise InputError(f"{name}: NaN or infinite distance; check the images (PSNR is capped at 100 dB)")
 
 # %% ../../nbs/12_leakage.ipynb #b9fe86a3
 def _both(private, heldout, higher_is_better):
@@ -54,10 +55,10 @@ class Gap(NamedTuple):
     value: float # S-Dis on the private images
     heldout: float # S-Dis on the held-out images
 
-# %% ../../nbs/12_leakage.ipynb #0fdeb70f
+# %% ../../nbs/12_leakage.ipynb #7f2b3dc6
 def _differences(p, h): # (m, n), (m, n)
     "Per reconstruction: nearest held-out distance less nearest private distance"
-    return h.amin(1) - p.amin(1)
+    return h.amin(1).double() - p.amin(1).double()
 
 # %% ../../nbs/12_leakage.ipynb #742ac439
 def _splits(n, count, g, device): # -> (count, 2n) bool, n of each row True
@@ -66,33 +67,33 @@ def _splits(n, count, g, device): # -> (count, 2n) bool, n of each row True
     half = torch.zeros(count, 2 * n, dtype=torch.bool)
     return half.scatter_(1, keys.argsort(1)[:, :n], True).to(device)
 
-# %% ../../nbs/12_leakage.ipynb #77e1a5dd
-def _nearest_first(pooled, depth): # (m, 2n)
-    "The `depth` smallest distances of every reconstruction and whose they are"
-    near = pooled.topk(min(depth, pooled.shape[1]), dim=1, largest=False, sorted=True)
-    return near.values, near.indices
+# %% ../../nbs/12_leakage.ipynb #1d180dc2
+def _nearest_first(p, h, depth): # (m, n), (m, n)
+    "The `depth` smallest pooled distances of every reconstruction, and where: column j of p is j, of h it is n + j"
+    near = [k.topk(min(depth, k.shape[1]), dim=1, largest=False) for k in (p, h)]
+    values = torch.cat([k.values for k in near], 1).double()
+    where = torch.cat([near[0].indices, near[1].indices + p.shape[1]], 1)
+    order = values.argsort(dim=1, stable=True)[:, :depth]
+    return values.gather(1, order), where.gather(1, order)
 
-# %% ../../nbs/12_leakage.ipynb #71b4841d
-def _split_sums(half, pooled, values, order): # (B, 2n) bool, (m, 2n), (m, K), (m, K) -> (B,)
+# %% ../../nbs/12_leakage.ipynb #52c50f81
+def _split_sums(half, values, where, rest): # (B, 2n) bool, (m, K), (m, K) -> (B,)
     "Sum over reconstructions of (nearest outside the half - nearest inside), for every split"
-    inside = half[:, order]                             # (B, m, K)
-    first = inside[..., 0]
-    other = inside != first[..., None]
+    inside = half[:, where] # (B, m, K)
+    first, other = inside[..., 0], inside != inside[..., :1]
     diff = values.gather(1, other.byte().argmax(-1).T).T - values[:, 0]
-    open_ = ~other.any(-1)                              # the K nearest all on one side
-    for b, i in open_.nonzero().tolist():
-        diff[b, i] = pooled[i][half[b] != first[b, i]].min() - values[i, 0]
+    for b, i in (~other.any(-1)).nonzero().tolist(): diff[b, i] = rest(i, half[b] != first[b, i]) - values[i, 0]
     return torch.where(first, diff, -diff).sum(1)
 
-# %% ../../nbs/12_leakage.ipynb #6a0a228d
+# %% ../../nbs/12_leakage.ipynb #df20ee33
 def _null_sums(p, h, count, g, depth=16, budget=2**24):
     "The sum of differences of one class under `count` random splits of the pooled images"
-    pooled = torch.cat([p, h], 1)
-    values, order = _nearest_first(pooled, depth)
-    step = max(1, budget // max(order.numel(), pooled.shape[1]))
-    return torch.cat([_split_sums(_splits(p.shape[1], min(step, count - b), g, p.device), pooled, values, order) for b in range(0, count, step)])
+    values, where = _nearest_first(p, h, depth)
+    def rest(i, mask): return torch.cat([p[i], h[i]])[mask].min().double() # rare: the K nearest all on one side
+    step = max(1, budget // max(where.numel(), 2 * p.shape[1]))
+    return torch.cat([_split_sums(_splits(p.shape[1], min(step, count - b), g, p.device), values, where, rest) for b in range(0, count, step)])
 
-# %% ../../nbs/12_leakage.ipynb #a1a42759
+# %% ../../nbs/12_leakage.ipynb #ea8dbb3d
 def heldout_gap(private, # (m, n) distances reconstruction x private image, or a list of them per class
                 heldout, # the same shapes, to the held-out images
                 higher_is_better: bool = False, # the matrices hold similarities (SSIM, PSNR)
@@ -104,7 +105,7 @@ def heldout_gap(private, # (m, n) distances reconstruction x private image, or a
     pairs, sign = _both(private, heldout, higher_is_better)
     pairs = pairs.values()
     m, g = sum(len(p) for p, _ in pairs), generator("heldout_gap", seed)
-    nearest = [torch.cat([k[i].amin(1) for k in pairs]) for i in (0, 1)]
+    nearest = [torch.cat([k[i].amin(1).double() for k in pairs]) for i in (0, 1)]
     observed = (nearest[1] - nearest[0]).sum()
     null = sum(_null_sums(p, h, permutations, g) for p, h in pairs)
     rounding = 1e-12 * sum(k.abs().sum() for k in nearest)
@@ -216,35 +217,43 @@ class Leakage:
     @property
     def forced(self) -> bool: return self.floor >= self.ceiling # coverage says nothing
 
-# %% ../../nbs/12_leakage.ipynb #b95d92a2
-def _reference_coverage(reference, private, sign):
+# %% ../../nbs/12_leakage.ipynb #e3760e08
+def _reference_coverage(reference, private, sign, n):
     "Coverage of the held-out images, as many per class as there are reconstructions"
     if reference is None: return float("nan")
     ref = _matrices(reference, "reference", sign)
     if len(ref) != len(private): raise InputError(f"{len(ref)} reference classes and {len(private)} private; give held-out x private distances for every class")
     for c, (r, p) in enumerate(zip(ref, private)):
         if r.shape[1] != p.shape[1]: raise InputError(f"class {c}: reference against {r.shape[1]} private images, reconstructions against {p.shape[1]}; use the same private set")
-    return float(_hits([r[:len(p)] for r, p in zip(ref, private)]).sum()) / sum(p.shape[1] for p in private)
+    return float(_hits([r[:len(p)] for r, p in zip(ref, private)]).sum()) / n
 
-# %% ../../nbs/12_leakage.ipynb #c6269590
+# %% ../../nbs/12_leakage.ipynb #c85c24df
 def leakage(private, # (m, n) distances reconstruction x private image, or a list of them per class
             heldout, # the same shapes, to the held-out images
             higher_is_better: bool = False, # the matrices hold similarities
             reference=None, # held-out x private distances (h_c, n_c), for the held-out set's own coverage
+            n_tar: int | None = None, # private images in all, where classes without a reconstruction are left out of the lists
             permutations: int = 999,
             seed: int = 0,
             level: float = .95, # of the intervals
            ) -> Leakage:
     "Everything that belongs beside a sample-level score, from distance matrices alone"
-    gap = heldout_gap(private, heldout, higher_is_better, permutations, seed)
-    sign = -1 if higher_is_better else 1
+    gap, sign = heldout_gap(private, heldout, higher_is_better, permutations, seed), -1 if higher_is_better else 1
     mats = _matrices(private, "private", sign)
-    m, n = (torch.tensor([k.shape[i] for k in mats], dtype=torch.float64) for i in (0, 1))
-    lv, hits = levels(m, n), _hits(mats)
-    alpha, own = float(hits.sum() / n.sum()), _reference_coverage(reference, mats, sign)
-    lo, hi = bootstrap_interval([sign * k.amin(1) for k in mats if len(k)], level, seed=seed)
+    m, n = _counts(mats, n_tar)
+    lv, hits = levels(m, n), torch.cat([_hits(mats), m.new_zeros(len(m) - len(mats))])
+    alpha, own = float(hits.sum() / n.sum()), _reference_coverage(reference, mats, sign, float(n.sum()))
     adjusted = float("nan") if lv.floor >= lv.ceiling else adjusted_coverage(alpha, lv.floor, own)
+    lo, hi = bootstrap_interval([sign * k.amin(1) for k in mats if len(k)], level, seed=seed)
     return Leakage(gap.value, lo, hi, alpha, *jackknife(hits, n, level), *lv, own, adjusted, gap.heldout, gap.gap, gap.p)
+
+# %% ../../nbs/12_leakage.ipynb #ea237bb6
+def _counts(mats, n_tar):
+    "Reconstructions and targets per class; targets of classes left out are one more class"
+    m, n = (torch.tensor([k.shape[i] for k in mats], dtype=torch.float64) for i in (0, 1))
+    out = 0 if n_tar is None else n_tar - int(n.sum())
+    if out < 0: raise InputError(f"n_tar = {n_tar}, but the matrices hold {int(n.sum())} target images; give the size of the whole target set")
+    return (torch.cat([m, m.new_zeros(1)]), torch.cat([n, n.new_tensor([out])])) if out else (m, n)
 
 # %% ../../nbs/12_leakage.ipynb #1af7080a
 class TrainingLeakage(NamedTuple):
