@@ -7,6 +7,7 @@ __all__ = ['VERSION', 'UPDATE', 'UNTRAINED', 'FIELDS', 'COSTS', 'DECOYS', 'Recip
            'Target', 'train_target', 'fingerprint', 'Gradient', 'gradient_of', 'updated', 'View', 'Cache']
 
 # %% ../nbs/22_targets.ipynb #eac13f6c
+import dis
 import json
 import os
 import sys
@@ -70,6 +71,7 @@ def recipe_for(images: ImageSet, # the data set
 # %% ../nbs/22_targets.ipynb #3c3454d2
 def _version(*objs): return [getattr(sys.modules[o.__module__], "VERSION", 1) for o in objs]
 
+# %% ../nbs/22_targets.ipynb #bc09dbad
 def model_key(recipe: Recipe, train_set: ImageSet) -> str:
     "The key of the model that this recipe trains on these images"
     base = replace(recipe, data="", data_hash="", update_size=0, update_index=0, update=UPDATE)
@@ -78,8 +80,7 @@ def model_key(recipe: Recipe, train_set: ImageSet) -> str:
 # %% ../nbs/22_targets.ipynb #63dbdaa6
 def _set_aside(path, why):
     "Rename the files of an unusable checkpoint and say so"
-    there = [f for f in model_files(path) if f.exists()]
-    for f in there: os.replace(f, f"{f}.bad")
+    for f in filter(Path.exists, model_files(path)): os.replace(f, f"{f}.bad")
     note(f"checkpoint {path} cannot be used ({why}); set aside as *.bad, training again")
 
 # %% ../nbs/22_targets.ipynb #52ab8a13
@@ -133,11 +134,13 @@ def _pair(target, training):
 # %% ../nbs/22_targets.ipynb #80afd111
 def _swapped(target): return target.kind in ("held_out", "held_out_key")
 
+# %% ../nbs/22_targets.ipynb #1423f96a
 @patch
 def truth(self: Target, training="static") -> ImageSet:
     "The images to be reconstructed; for the benchmark, never for an attack"
     return _pair(self, training)[_swapped(self)]
 
+# %% ../nbs/22_targets.ipynb #2e4d3113
 @patch
 def unseen(self: Target, training="static") -> ImageSet | None:
     "As many images per class that were drawn with the truth but not used; None where there are none"
@@ -193,6 +196,7 @@ def _frozen(model, cost):
     m.register_forward_pre_hook(count)
     return m
 
+# %% ../nbs/22_targets.ipynb #e1ff4cda
 def fingerprint(model: nn.Module) -> str:
     "Content hash of every parameter and buffer, with its name"
     return content_hash("weights", dict(model.named_parameters()), dict(model.named_buffers()))
@@ -241,7 +245,7 @@ def subject(self: Target, knowledge: Knowledge) -> tuple: # (model, ImageSet)
     return self.model, self.truth(knowledge.training)
 
 # %% ../nbs/22_targets.ipynb #9aae7e54
-def _free_fields(target, knowledge, truth):
+def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
@@ -282,9 +286,9 @@ def _key_fields(target, knowledge, model, keys, cost):
 # %% ../nbs/22_targets.ipynb #41ce8e11
 class View:
     "What an attack sees of a target: the fields of `FIELDS` that its knowledge opens, and a cache"
-    __slots__ = ("_read", "cache", "knowledge", "seed", "spent")
-    def __init__(self, read, cache, knowledge, seed, spent):
-        for k, v in zip(self.__slots__, (read, cache, knowledge, seed, spent)): object.__setattr__(self, k, v)
+    __slots__ = ("_read", "cache", "knowledge", "seed", "device", "spent")
+    def __init__(self, *values):
+        for k, v in zip(self.__slots__, values): object.__setattr__(self, k, v)
     def __setattr__(self, name, value): raise AttributeError(f"a view cannot be changed ({name})")
     def __getattr__(self, name):
         if name.startswith("_") or name not in FIELDS: raise AttributeError(f"a view has no {name!r}; it has: {', '.join(FIELDS)}")
@@ -324,11 +328,11 @@ def _spent(model, values, reads, cost):
 # %% ../nbs/22_targets.ipynb #4c2b3ea7
 def _fields(target, knowledge, model, keys, cost):
     "All fields of a view: name -> (value, hash), both as functions"
-    truth = target.truth(knowledge.training)
-    shown = model, truth.shape, cost
-    return {**_free_fields(target, knowledge, truth), **_model_fields(target, knowledge, *shown),
+    shown = model, keys.shape, cost
+    return {**_free_fields(target.truth(knowledge.training), knowledge), **_model_fields(target, knowledge, *shown),
             **_data_fields(target, knowledge, *shown), **_key_fields(target, knowledge, model, keys, cost)}
 
+# %% ../nbs/22_targets.ipynb #2817504c
 @patch
 def view(self: Target,
          knowledge: Knowledge, # what is granted
@@ -340,16 +344,22 @@ def view(self: Target,
     cost, reads, values = Counter(), [set()], {}
     fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
-    v = View(read, Cache(None), knowledge, seed, _spent(model, values, reads, cost))
+    v = View(read, Cache(None), knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
     object.__setattr__(v, "cache", Cache(_builder(v, fields, reads, cost, cache)))
     return v
 
 # %% ../nbs/22_targets.ipynb #4f4bc625
+def _globals(f):
+    "The values of the global names that a function uses"
+    code = getattr(f, "__code__", None)
+    names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"} if code else ()
+    return [f.__globals__[n] for n in names if n in f.__globals__]
+
 def _captives(build):
     "Tensors and modules that a builder carries along, unseen by the record"
     f = build.func if isinstance(build, partial) else build
     values = [*build.args, *build.keywords.values()] if isinstance(build, partial) else []
-    values += [c.cell_contents for c in getattr(f, "__closure__", None) or ()] + list(getattr(f, "__defaults__", None) or ())
+    values += [c.cell_contents for c in getattr(f, "__closure__", None) or ()] + list(getattr(f, "__defaults__", None) or ()) + _globals(f)
     return [type(v).__name__ for v in values if isinstance(v, (Tensor, nn.Module))]
 
 # %% ../nbs/22_targets.ipynb #3ee19175
@@ -380,6 +390,7 @@ def _fits(trace, fields, knowledge):
     try: return all(_price(k, knowledge) <= knowledge and fields[k][1]() == h for k, h in trace["reads"].items())
     except InputError: return False
 
+# %% ../nbs/22_targets.ipynb #f364c24f
 def _tensors(name, out):
     "What a builder returned, detached, on the CPU"
     if not isinstance(out, dict) or not all(isinstance(v, Tensor) for v in out.values()): raise InputError(f"the builder of {name!r} returned a {type(out).__name__}; expected a dict of tensors")
@@ -391,6 +402,7 @@ def _stored(stem, fields, knowledge, folder):
     for path in sorted(Path(folder, "artefacts").glob(f"{stem}-*.safetensors")):
         if (trace := _trace(path)) and _fits(trace, fields, knowledge): return path, trace
 
+# %% ../nbs/22_targets.ipynb #ac1ff447
 def _reuse(view, cost, path, trace):
     "Read the fields again, charge the cost again, load the tensors"
     for k in trace["reads"]: getattr(view, k)

@@ -9,8 +9,9 @@ __all__ = ['VERSION', 'FAMILIES', 'REGISTRY', 'Attack', 'run', 'register', 'atta
 # %% ../../nbs/30_attack.ipynb #a5ad3dce
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import import_module
+from importlib.resources import files
 from pkgutil import iter_modules
 from time import perf_counter
 from typing import ClassVar
@@ -68,6 +69,7 @@ def _labels_are(rec: Reconstruction, requested: Tensor) -> str:
     if rec.labels is None: return "none"
     return "requested" if torch.equal(rec.labels.sort().values, requested.sort().values) else "recovered"
 
+# %% ../../nbs/30_attack.ipynb #9aafdb7b
 def _log(attack, view, rec, knowledge, seed, seconds, spent):
     "What the run was, saw and cost"
     measured = {k: v for k, v in spent.items() if k != "intact"}
@@ -111,9 +113,9 @@ def register(cls):
 # %% ../../nbs/30_attack.ipynb #6b35715e
 def _discover():
     "Import every module of drlit.attacks, so that its attacks are registered"
-    package = import_module("drlit.attacks")
-    for m in sorted(m.name for m in iter_modules(package.__path__)): import_module(f"drlit.attacks.{m}")
+    for m in sorted(m.name for m in iter_modules([str(files("drlit") / "attacks")])): import_module(f"drlit.attacks.{m}")
 
+# %% ../../nbs/30_attack.ipynb #ddb77d2c
 def _order(cls):
     "Nulls last; then as in Table 1: static first, by family, by what they need"
     k = cls.knowledge
@@ -127,6 +129,7 @@ def attacks(nulls: bool = False, # with the null adversaries
     known = sorted(REGISTRY.values(), key=_order)
     return [c.name for c in known if nulls or c.family != "null"]
 
+# %% ../../nbs/30_attack.ipynb #b90a44f4
 def attack(name: str, # of a registered attack
            **options, # its dataclass fields
           ) -> Attack:
@@ -157,6 +160,7 @@ def _draw(index: Tensor, m: int, g) -> Tensor:
     "m of these indices, all different where there are enough"
     return index[torch.randperm(len(index), generator=g)[:m] if m <= len(index) else torch.randint(len(index), (m,), generator=g)]
 
+# %% ../../nbs/30_attack.ipynb #465125f0
 @register
 class NullAuxiliary(Attack):
     "Auxiliary images, whatever their class"
@@ -172,6 +176,7 @@ def _members(aux, y: Tensor):
         own = (aux.labels == c).nonzero().flatten()
         yield c, m, own if len(own) else torch.arange(len(aux)), not len(own)
 
+# %% ../../nbs/30_attack.ipynb #72cd79a6
 def _by_class(view, images_of, g) -> Reconstruction:
     "Images of each requested class, from the auxiliary images that the model puts there"
     aux, parts, blind = view.auxiliary, [], []
@@ -189,6 +194,7 @@ class NullAuxiliaryClass(Attack):
         g = generator(self.name, seed)
         return _by_class(view, lambda x, own, m: x[_draw(own, m, g)], g)
 
+# %% ../../nbs/30_attack.ipynb #c6e0eb7c
 @register
 class NullClassMean(Attack):
     "The mean of the auxiliary images that the model puts into the class"
