@@ -2,15 +2,112 @@
 
 from dataclasses import dataclass
 from drlit.core import generator
+from drlit.metrics.sample import coverage_levels
 from drlit.profiles import InputError
+from itertools import combinations, product
+from scipy.stats import kstest
 from scipy.stats import t as student
 from typing import NamedTuple
+import pytest
 import torch
 from drlit.metrics.leakage import *
 
 
-# %% ../nbs/12_leakage.ipynb #52fce7f2
-def test_levels_by_hand():
+# %% ../nbs/12_leakage.ipynb #90140250
+def test_permutation_p_is_the_enumerated_one():
+    g = torch.Generator().manual_seed(0)
+    for trial in range(4):
+        pooled = [torch.rand(m, 6, generator=g).double() for m in (4, 2)]
+        pooled[0][:, 0] -= .2 * trial # the first image is a hub
+        sums = [[(k[:, [j for j in range(6) if j not in s]].amin(1) - k[:, list(s)].amin(1)).sum() for s in combinations(range(6), 3)] for k in pooled]
+        total = torch.tensor([a + b for a, b in product(*sums)]) # the first entry is the observed split 0, 1, 2
+        exact = (total >= total[0] - 1e-12).double().mean().item()
+        got = heldout_gap([k[:, :3] for k in pooled], [k[:, 3:] for k in pooled], permutations=4000, seed=trial)
+        assert abs(got.gap - total[0].item() / 6) < 1e-12 and abs(got.p - exact) < 4 * (exact * (1 - exact) / 4000)**.5 + 1e-3
+
+
+# %% ../nbs/12_leakage.ipynb #c1ca480a
+def test_p_is_uniform_for_dependent_reconstructions():
+    def p_value(seed, copies):
+        g = torch.Generator().manual_seed(seed)
+        rec = torch.randn(3, 2, 1, 4, generator=g).repeat(1, copies, 1, 1)
+        images = torch.randn(3, 1, 12, 4, generator=g) * torch.rand(3, 1, 12, 1, generator=g) # central images are hubs
+        d = (rec - images).square().sum(-1)
+        return heldout_gap(list(d[..., :6]), list(d[..., 6:]), permutations=199, seed=seed).p
+    for copies in (1, 8): assert kstest([p_value(s, copies) for s in range(300)], "uniform").pvalue > .01
+
+
+# %% ../nbs/12_leakage.ipynb #44ef74d0
+def test_gap_of_a_similarity_is_the_mirrored_gap():
+    g = torch.Generator().manual_seed(0)
+    d, h = ([torch.rand(5, 7, generator=g), torch.rand(1, 2, generator=g), torch.rand(0, 3, generator=g)] for _ in range(2))
+    a, b = heldout_gap(d, h, seed=3), heldout_gap([1 - k for k in d], [1 - k for k in h], higher_is_better=True, seed=3)
+    assert abs(a.gap - b.gap) < 1e-7 and a.p == b.p and abs(a.value - (1 - b.value)) < 1e-7
+    assert abs(a.gap - (a.heldout - a.value)) < 1e-12 and abs(b.gap - (b.value - b.heldout)) < 1e-12
+    assert heldout_gap(d, h, seed=3) == a and heldout_gap(h, d).gap == -a.gap
+    copies, far = 1 - torch.eye(12), torch.ones(12, 12) # every private image copied
+    assert heldout_gap(copies, far).p == .001 and heldout_gap(far, copies).p > .99
+
+
+# %% ../nbs/12_leakage.ipynb #dc3ebdfa
+def test_levels_by_hand_and_as_the_sample_metrics_have_them():
     lv = levels([2, 0, 3], [4, 5, 1])
-    assert abs(lv.floor - 2 / 10) < 1e-12 and abs(lv.ceiling - 3 / 10) < 1e-12
-    assert abs(lv.uniform - (4 * (1 - .75**2) + 1) / 10) < 1e-12
+    for got, want in zip(lv, (2 / 10, (4 * (1 - .75**2) + 1) / 10, 3 / 10)): assert abs(got - want) < 1e-12
+    m, n = torch.tensor([2, 3, 5]), torch.tensor([4, 1, 5])
+    for got, want in zip(levels(m, n), coverage_levels(torch.arange(3).repeat_interleave(m), torch.arange(3).repeat_interleave(n), 10, 10)): assert abs(got - want) < 1e-12
+
+
+# %% ../nbs/12_leakage.ipynb #278d3616
+def test_intervals_catch_what_they_estimate():
+    def caught(seed):
+        g = torch.Generator().manual_seed(seed)
+        groups = [2 * c + torch.randn(12, generator=g) for c in range(8)] # fixed classes, far apart
+        hits = (torch.rand(25, 20, generator=g) < torch.rand(25, 1, generator=g)).sum(1)
+        boxes = bootstrap_interval(groups, boots=500, seed=seed), jackknife(hits, [20] * 25)
+        return [lo < truth < hi for (lo, hi), truth in zip(boxes, (7., .5))]
+    within, coverage = torch.tensor([caught(s) for s in range(300)]).double().mean(0)
+    assert .9 < within < .98 and .91 < coverage < .98
+
+
+# %% ../nbs/12_leakage.ipynb #c09cacbf
+def test_leakage_by_hand():
+    p = [torch.tensor([[.1, .5, .9], [.2, .3, .8], [.3, .1, .7]]), torch.tensor([[.4, .2]]), torch.rand(0, 4)]
+    h = [torch.tensor([[.6, .5, .9], [.5, .3, .8], [.3, .4, .7]]), torch.tensor([[.4, .6]]), torch.rand(0, 4)]
+    ref = [torch.tensor([[.1, .2, .3], [.3, .2, .1], [.2, .1, .3]]), torch.tensor([[.5, .4], [.1, .3]]), torch.rand(4, 4)]
+    for n_tar, cut in ((None, 3), (9, 2)): # the empty class given, or left out and counted
+        a = leakage(p[:cut], h[:cut], reference=ref[:cut], n_tar=n_tar)
+        got = (a.value, a.heldout, a.gap, a.coverage, a.floor, a.uniform, a.ceiling, a.coverage_heldout, a.adjusted)
+        want = (.6 / 4, 1.5 / 4, .9 / 4, 3 / 9, 2 / 9, (3 * (1 - (2 / 3)**3) + 1) / 9, 4 / 9, 4 / 9, .5)
+        assert all(abs(x - y) < 1e-6 for x, y in zip(got, want)) and a.lo <= a.value <= a.hi and a.coverage_lo < a.coverage < a.coverage_hi
+    b = leakage(p[0], h[0])
+    assert b.coverage_heldout != b.coverage_heldout and b.coverage_lo != b.coverage_lo # nan: no reference, one class
+    c = leakage([1 - k for k in p], [1 - k for k in h], higher_is_better=True, reference=[1 - k for k in ref])
+    assert c.coverage == a.coverage and abs(c.hi - (1 - leakage(p, h).lo)) < 1e-6 and abs(c.gap - a.gap) < 1e-6
+
+
+# %% ../nbs/12_leakage.ipynb #d7fab273
+def test_unusable_matrices_are_refused():
+    d, nan = torch.rand(3, 4), torch.full((3, 4), float("nan"))
+    cases = [((d, torch.rand(3, 5)), "class 0.*equal counts"), (([d, d], [d]), "2 private classes"), ((nan, d), "private, class 0: NaN"), ((d[0], d), "shape"),
+             ((d[:, :0], d[:, :0]), "no target image"), (([], []), "no matrices"), ((d[:0], d[:0]), "no reconstruction"), (("x", d), "expected one")]
+    for mats, says in cases:
+        for f in (heldout_gap, leakage):
+            with pytest.raises(InputError, match=says): f(*mats)
+    with pytest.raises(InputError, match="permutations = 0"): heldout_gap(d, d, permutations=0)
+    with pytest.raises(InputError, match="n_tar = 3"): leakage(d, d, n_tar=3)
+    with pytest.raises(InputError, match="same private set"): leakage(d, d, reference=torch.rand(3, 5))
+    with pytest.raises(InputError, match="at least one target"): levels([1], [0])
+
+
+# %% ../nbs/12_leakage.ipynb #68f4355d
+def test_training_leakage_is_a_difference_of_gaps_and_its_interval_catches_it():
+    def world(seed, classes=24, effect=.5):
+        g = torch.Generator().manual_seed(seed)
+        flat = lambda x: [k[:, None] for k in x] # one image per class and side: the nearest is given
+        base = torch.randn(classes, 6, generator=g) + 2 * torch.randn(classes, 1, generator=g) # shared by both keys, class by class
+        return flat(base), flat(base + effect + torch.randn(classes, 6, generator=g)), flat(base), flat(base + torch.randn(classes, 6, generator=g))
+    got = training_leakage(*world(0))
+    assert abs(got.value - (got.gap - got.gap_heldout_key)) < 1e-12 and abs(got.gap - heldout_gap(*world(0)[:2]).gap) < 1e-12
+    runs = [training_leakage(*world(seed)) for seed in range(200)]
+    assert .9 < sum(r.lo < .5 < r.hi for r in runs) / 200 < .99
+    assert training_leakage(*([k[0]] for k in world(0))).lo != training_leakage(*([k[0]] for k in world(0))).hi # nan: one class
