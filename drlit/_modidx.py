@@ -516,7 +516,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'drlit.report.png': ('results.html#png', 'drlit/report.py'),
                               'drlit.report.report': ('results.html#report', 'drlit/report.py'),
                               'drlit.report.score_table': ('results.html#score_table', 'drlit/report.py'),
-                              'drlit.report.show_gaps': ('results.html#show_gaps', 'drlit/report.py'),
                               'drlit.report.signed': ('results.html#signed', 'drlit/report.py'),
                               'drlit.report.table2': ('results.html#table2', 'drlit/report.py'),
                               'drlit.report.with_adjusted': ('results.html#with_adjusted', 'drlit/report.py')},

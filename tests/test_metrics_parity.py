@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision.models
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from sklearn.datasets import load_digits, load_sample_images
 
-from drlit.metrics.sample import lpips_metric, lpips_net, nearest, pairwise
+from drlit.metrics.sample import TRUNKS, lpips_metric, lpips_net, nearest, pairwise
+from drlit.profiles import InputError
 
 
 def photographs():
@@ -56,7 +58,7 @@ def test_mse_and_psnr_are_skimage():
     assert (pairwise(x, x, "psnr") - psnr).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("net", ["alex", "squeeze", "vgg"])
+@pytest.mark.parametrize("net", ["alex", "squeeze"])
 def test_lpips_is_the_package(net):
     "A random trunk under the shipped heads on both sides"
     x, metric, model = photographs()[::5], lpips_metric(net, "random"), lpips_net(net, "random")
@@ -71,3 +73,28 @@ def test_the_trunk_is_seeded_and_leaves_the_generator_alone():
     state = torch.get_rng_state()
     a, b = lpips_net("alex", "random").state_dict(), lpips_net("alex", "random").state_dict()
     assert torch.equal(state, torch.get_rng_state()) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def cached(net, folder):
+    "Where torchvision keeps the trunk's file below $TORCH_HOME"
+    url = getattr(torchvision.models, TRUNKS[net]).IMAGENET1K_V1.url
+    path = folder / "hub" / "checkpoints" / url.rsplit("/", 1)[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.mark.parametrize("net, build", [("alex", "alexnet"), ("squeeze", "squeezenet1_1")])
+def test_the_trunk_is_torchvisions(net, build, tmp_path, monkeypatch):
+    "The file in torchvision's cache ends up in the trunk, layer by layer"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    features = getattr(torchvision.models, build)(weights=None).features.eval()
+    torch.save({f"features.{k}": v for k, v in features.state_dict().items()}, cached(net, tmp_path))
+    model, x = lpips_net(net), F.interpolate(photographs()[:2], size=(96, 96))
+    with torch.no_grad(): last, want = model.net(x)[-1], features(x)
+    assert torch.equal(last if net == "squeeze" else F.max_pool2d(last, 3, 2), want)
+
+
+def test_a_broken_trunk_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached("alex", tmp_path).write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="alexnet-owt-7be5be79.pth is not a readable weights file.*delete it"): lpips_net("alex")

@@ -223,7 +223,7 @@ def _trunk(net):
     socket.setdefaulttimeout(20)
     try: return weights.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
     except OSError as e: raise InputError(f"lpips needs the trunk weights {file.name}, not found at {file} and not downloaded ({e}); fetch {weights.url} elsewhere and put it there") from None
-    except Exception as e: raise InputError(f"lpips: {file} is not a readable weights file ({e}); delete it and fetch {weights.url} again") from None
+    except Exception as e: raise InputError(f"lpips: {file} is not a readable weights file ({type(e).__name__}); delete it and fetch {weights.url} again") from None
     finally: socket.setdefaulttimeout(wait)
 
 # %% ../../nbs/10_sample_metrics.ipynb #eab9e6cc
