@@ -16,7 +16,6 @@ from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 # %% ../nbs/22_targets.ipynb #c16d3016
@@ -237,12 +236,6 @@ def updated(model: nn.Module, images: ImageSet, update: Training, seed: int) -> 
     m = deepcopy(model)
     fit(m, images.images, images.labels, update, seed, str(next(m.parameters()).device), "update")
     return m
-
-# %% ../nbs/22_targets.ipynb #73db06d8
-@patch
-def subject(self: Target, knowledge: Knowledge) -> tuple: # (model, ImageSet)
-    "The model that a view of this knowledge shows, and the images that its key describes"
-    return self.model, self.truth(knowledge.training)
 
 # %% ../nbs/22_targets.ipynb #9aae7e54
 def _free_fields(truth, knowledge):

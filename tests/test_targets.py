@@ -14,7 +14,6 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as st_save
 from torch import Tensor, nn
-from types import SimpleNamespace
 from typing import NamedTuple
 import dis
 import json
