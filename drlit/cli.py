@@ -1,0 +1,232 @@
+"""The `drlit` command: measure, list, score, report. Hand-written; everything it does is a call into the chapters' modules."""
+import argparse
+import difflib
+import json
+import os
+import sys
+import warnings
+from dataclasses import replace
+
+import drlit
+from drlit.profiles import InputError, profile
+
+ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
+
+HELP = """\
+a short path:
+  drlit bench                           one attack and four null adversaries on handwritten digits: about two minutes
+  drlit attacks                         the attacks, by what each must know (the paper's Table 1)
+  drlit bench --data faces.npz --attacks mi_face,nulls --sizes 100
+                                        your own images: arrays `images` (uint8, or floats in [0,1]) and `labels`
+  drlit score rec.npz target.npz heldout.npz
+                                        reconstructions made elsewhere, scored the same way
+  drlit bench ... (the same again)      computes only what is missing
+
+what the numbers mean:
+  value       S-Dis: how far (mse, lpips) or how alike (psnr, ssim) each reconstruction is to its nearest private image
+              of the same class, averaged; fd and kid compare the two sets as wholes, in the features the table names
+  [coverage]  share of the private images that are nearest to some reconstruction
+  floor       the coverage that one hit per class gives by itself
+  uniform     the coverage of matches spread uniformly within classes; fresh real images stay below it
+  held-out    the value against images of the same law and counts that the model never saw
+  gap         how much closer the reconstructions are to the private images than to those: > 0 = closer to the private ones
+  p           how often a gap this large arises when private and held-out images change places at random;
+              a large p means "not distinguishable from imputation", which is no proof of safety
+
+rows to read first:
+  real vs real      the held-out images played as a reconstruction: what fresh real images score
+  null_*            no attacks: noise, draws from auxiliary images, class means (the model at most names classes)
+  ... / wrong key   the attack on a model that never saw the private images (or with another gradient, delta, posteriors)
+
+exit codes: 0 ok; 1 some cell failed (its row says why); 2 bad input (one line; DRLIT_DEBUG=1 shows the traceback)
+`drlit COMMAND --help` lists a command's options."""
+
+
+class Parser(argparse.ArgumentParser):
+    "argparse whose errors are one line that names the nearest valid word"
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+    def known(self):
+        "Every option string, the subcommands' included"
+        subs = [p for a in self._actions if isinstance(a, argparse._SubParsersAction) for p in a.choices.values()]
+        return [o for a in self._actions for o in a.option_strings] + [o for p in subs for o in p.known()]
+
+
+def near(kind, word, names):
+    "The one-line error for an unknown word"
+    close = difflib.get_close_matches(word, names, n=1, cutoff=.5)
+    return InputError(f"unknown {kind} {word!r}; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"))
+
+
+def words(text):
+    "a,b -> ('a', 'b')"
+    return tuple(w.strip() for w in text.split(",") if w.strip())
+
+
+def numbers(text):
+    "1,2 -> (1, 2)"
+    try: return tuple(int(w) for w in words(text))
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, such as 100,200") from None
+
+
+# ---------------------------------------------------------------- commands
+
+def bench(args):
+    "drlit bench"
+    from drlit.bench import bench as measure
+    from drlit.report import report
+    changes = dict(data=args.data, similar=args.similar, attacks=args.attacks, sizes=args.sizes, seeds=args.seeds, arch=args.arch, metrics=args.metrics)
+    plan = replace(profile(args.profile), **{k: v for k, v in changes.items() if v is not None})
+    if args.data is not None and args.similar is None: plan = replace(plan, similar="")
+    frame = measure(plan, args.out, device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
+    return finish(frame, args.out, report)
+
+
+def finish(frame, out, report):
+    "Print the table, write the report, count the failures"
+    text, page = report(out, frame)
+    print(text)
+    print(f"\nreport: {page}\nresults: {os.path.join(out, 'results.csv')}")
+    failed = frame[frame.status == "failed"]
+    if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}", file=sys.stderr)
+    return 1 if len(failed) else 0
+
+
+def report(args):
+    "drlit report"
+    from drlit.bench import write_results
+    from drlit.report import report as write
+    return finish(write_results(args.folder), args.folder, write)
+
+
+def show_attacks(args):
+    "drlit attacks"
+    from drlit.attacks.base import table1
+    rows = table1(nulls=args.all)
+    if args.json: print(json.dumps(rows, indent=1))
+    else:
+        from drlit.report import grid
+        print(grid(["attack", "family", "training", "model", "data"], [[r[k] for k in ("name", "family", "training", "model", "data")] for r in rows], left=5))
+        print("\nEach row is the least knowledge the attack needs; it also runs where more is known.")
+    return 0
+
+
+def score(args):
+    "drlit score"
+    from drlit.bench import score_files
+    from drlit.report import score_table
+    rows = score_files(args.reconstruction, args.target, args.heldout, args.metrics, permutations=args.permutations, seed=args.seed)
+    print(json.dumps(rows, indent=1) if args.json else score_table(rows))
+    return 0
+
+
+# ---------------------------------------------------------------- the command line
+
+def parser():
+    "The command line, with its help"
+    p = Parser(prog="drlit", description=ABOUT, epilog=HELP)
+    p.add_argument("--version", action="version", version=f"drlit {drlit.__version__}")
+    sub = p.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub)
+    return p
+
+
+def add_bench(sub):
+    text = "Train targets, run attacks and controls, score everything, print the table and write report.html. Lists are comma-separated. The same command again computes only what is missing."
+    b = sub.add_parser("bench", help="measure attacks; the same again resumes", description=text)
+    b.add_argument("--profile", default="quick", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
+    b.add_argument("--data", metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
+    b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
+    b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
+    b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
+    b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
+    b.add_argument("--arch", metavar="A", help="target architecture: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
+    b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set")
+    b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
+    b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")
+    b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html (default drlit-out)")
+    b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
+    b.add_argument("--download", action="store_true", help="download a named data set that is missing")
+    b.set_defaults(do=bench)
+
+
+def add_attacks(sub):
+    a = sub.add_parser("attacks", help="list the attacks by the knowledge each needs", description="The attacks by the least knowledge each needs (the paper's Table 1, from the code's declarations).")
+    a.add_argument("--json", action="store_true", help="as a JSON list")
+    a.add_argument("--all", action="store_true", help="the null adversaries too")
+    a.set_defaults(do=show_attacks)
+
+
+def add_score(sub):
+    text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW) and `labels`; "
+            "without labels in REC.npz matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
+    s = sub.add_parser("score", help="score anyone's reconstructions", description=text)
+    s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
+    s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")
+    s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ... (default mse,psnr,ssim)")
+    s.add_argument("--permutations", type=int, default=999, metavar="B", help="of the held-out test (default 999)")
+    s.add_argument("--seed", type=int, default=0, metavar="S", help="of permutations and bootstrap (default 0)")
+    s.add_argument("--json", action="store_true", help="as a JSON list, one object per metric")
+    s.set_defaults(do=score)
+
+
+def add_report(sub):
+    r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
+    r.add_argument("folder", metavar="DIR")
+    r.set_defaults(do=report)
+
+
+def parse(argv):
+    "Arguments, or an InputError that names the nearest valid word"
+    p = parser()
+    commands = [a for a in p._actions if isinstance(a, argparse._SubParsersAction)][0].choices
+    first = next((a for a in argv if not a.startswith("-")), None)
+    if first is not None and first not in commands: raise near("command", first, list(commands))
+    args, rest = p.parse_known_args(argv)
+    if rest:
+        if rest[0].startswith("-"): raise near("option", rest[0].split("=")[0], commands[args.command].known() if args.command else p.known())
+        raise InputError(f"unexpected argument {rest[0]!r}; see `drlit {args.command} --help`")
+    if args.command is None:
+        p.print_help()
+        raise SystemExit(0)
+    return args
+
+
+def one_line(error):
+    "An error as one line"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; free some space or name another folder, then run the same command again: finished cells are kept"
+    return " ".join(str(error).split())
+
+
+def note(message, category, *rest, **more):
+    print(f"drlit: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def main(argv=None):
+    "Run the command; the exit code"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = note
+            args = parse(list(sys.argv[1:] if argv is None else argv))
+            return args.do(args)
+    except BrokenPipeError: # e.g. `drlit attacks | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("drlit: interrupted; the same command again continues from here", file=sys.stderr)
+        return 130
+    except (InputError, OSError) as e:
+        if os.environ.get("DRLIT_DEBUG") == "1": raise
+        print(f"drlit: {one_line(e)}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__": sys.exit(main())

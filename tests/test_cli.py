@@ -1,0 +1,394 @@
+"""The `drlit` command, as a user meets it: in a folder of its own, judged by what it prints and leaves behind."""
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import drlit
+from drlit import core
+from drlit.cli import main
+
+SETTINGS = """\
+[DEFAULT]
+data = digits
+similar = glyphs
+attacks = mi_face, nulls
+sizes = 20
+seeds = 0
+metrics = mse, ssim, fd
+permutations = 99
+[quick]
+[quick:training]
+min_epochs = 1
+max_epochs = 2
+[quick:mi_face]
+steps = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    "A folder with small settings"
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "settings.ini").write_text(SETTINGS, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(home):
+    package = str(Path(drlit.__file__).parents[1])
+    return {**os.environ, "DRLIT_SETTINGS": str(home / "settings.ini"), "OMP_NUM_THREADS": "1", "PYTHONPATH": package, "PYTHONIOENCODING": "utf-8", "COLUMNS": "140"}
+
+
+@pytest.fixture(scope="module")
+def process(home, environment):
+    "Run the command in a process of its own"
+    def run(*args, **more):
+        more["env"] = {**environment, **more.pop("env", {})}
+        return subprocess.run([sys.executable, "-m", "drlit.cli", *map(str, args)], cwd=home, capture_output=True, text=True, encoding="utf-8", timeout=600, **more)
+    return run
+
+
+@pytest.fixture(scope="module")
+def drl(home, environment):
+    "Run the command in this process, which saves the import of torch; the result has .returncode, .stdout and .stderr"
+    def run(*args, env=None):
+        env = env or {}
+        core._said.clear()  # what is said once per process
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as m, redirect_stdout(out), redirect_stderr(err):
+            m.chdir(home)
+            for k in ("DRLIT_SETTINGS", "COLUMNS", *env): m.setenv(k, {**environment, **env}[k])
+            try: code = main([str(a) for a in args])
+            except SystemExit as e: code = e.code or 0
+        return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(process, home):
+    "A finished run: its folder and what it printed"
+    done = process("bench", "--out", "whole")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home / "whole", done.stdout
+
+
+def rows(folder):
+    "results.csv without the times"
+    return pd.read_csv(folder / "results.csv").drop(columns="seconds")
+
+
+def same(a, b):
+    pd.testing.assert_frame_equal(rows(a), rows(b))
+
+
+def copied(finished, tmp_path):
+    return Path(shutil.copytree(finished[0], tmp_path / "copy"))
+
+
+# ---------------------------------------------------------------- help, version, list
+
+def test_help_teaches(process):
+    done = process("--help")
+    assert done.returncode == 0 and not done.stderr
+    for word in ("a short path", "drlit bench", "drlit score", "S-Dis", "[coverage]", "floor", "held-out", "imputation", "real vs real", "exit codes"): assert word in done.stdout
+    assert process().stdout == done.stdout
+
+
+def test_every_command_has_help(drl):
+    for command, word in (("bench", "--similar"), ("attacks", "--json"), ("score", "HELDOUT.npz"), ("report", "DIR")):
+        done = drl(command, "--help")
+        assert done.returncode == 0 and word in done.stdout
+
+
+def test_version_without_loading_torch(environment):
+    code = "import sys\nfrom drlit.cli import main\ntry: main(['--version'])\nexcept SystemExit: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == [f"drlit {drlit.__version__}", "False"]
+
+
+def test_attacks_lists_the_least_knowledge(drl):
+    listed = json.loads(drl("attacks", "--json").stdout)
+    assert {"name": "mi_face", "family": "optimisation", "training": "static", "model": "white-box", "data": "none"} in listed
+    assert all(row["family"] != "null" for row in listed)
+    everyone = json.loads(drl("attacks", "--json", "--all").stdout)
+    assert [r for r in everyone if r["family"] != "null"] == listed
+    assert {r["name"] for r in everyone if r["family"] == "null"} == {"null_noise", "null_auxiliary", "null_auxiliary_class", "null_class_mean"}
+    table = drl("attacks").stdout
+    assert all(r["name"] in table for r in listed) and "white-box" in table and "null_noise" not in table
+
+
+# ---------------------------------------------------------------- bench
+
+def test_bench_prints_the_table(finished):
+    out = finished[1]
+    assert "digits, cnn: reconstructing training sets" in out
+    head = next(line for line in out.splitlines() if line.startswith("attack"))
+    assert head.split() == ["attack", "metric", "20", "images", "floor", "uniform", "held-out", "gap", "p"]
+    for name in ("real vs real", "null_noise", "null_class_mean", "mi_face", "mi_face / wrong key"): assert name in out
+    assert "fd: features of embedded-digits-" in out and "seeds 0, on cpu" in out and "bootstrap" in out
+
+
+def test_the_printed_numbers_are_those_of_results_csv(finished):
+    folder, out = finished
+    frame = pd.read_csv(folder / "results.csv")
+    row = frame[(frame.attack == "null_noise") & (frame.metric == "mse") & (frame.control == "none")].iloc[0]
+    line = next(x for x in out.splitlines() if x.startswith("null_noise") and "mse" in x).split()
+    assert abs(float(line[3]) - row.value) < 5e-4 and line[5] == f"[{100 * row.coverage:.0f}%]"
+    assert line[6:8] == [f"{100 * row.floor:.0f}%", f"{100 * row.uniform:.0f}%"] and abs(float(line[9]) - row.gap) < 5e-4 and float(line[10]) == pytest.approx(row.p, abs=5e-4)
+
+
+def test_results_csv(finished):
+    frame = pd.read_csv(finished[0] / "results.csv")
+    assert ",".join(frame.columns) == "attack,family,data,size,n,arch,variant,control,seed,metric,features,value,lo,hi,coverage,floor,uniform,heldout,gap,p,queries,seconds,status,error"
+    assert set(frame.status) == {"ok"} and len(frame) == (1 + 3 + 4 * 2) * 3
+    pair = frame[(frame.attack == "mi_face") & (frame.metric == "mse")].set_index("control")
+    assert pair.heldout["none"] == pair.value["held_out"] and set(pair.index) == {"none", "held_out", "wrong_key"}
+    real = frame[frame.attack == "real_vs_real"]
+    assert set(real.family) == {"reference"} and real.heldout.isna().all()
+    assert (frame.floor.dropna() == .5).all() and (frame[frame.metric == "fd"].features.str.startswith("embedded-digits")).all()
+
+
+def test_the_report_stands_alone(finished):
+    html = (finished[0] / "report.html").read_text(encoding="utf-8")
+    for foreign in ("http://", "https://", "src=\"/", "@import", "url("): assert foreign not in html
+    for label in (">target<", ">reconstruction<", ">nearest private<", ">nearest held-out<", "name=\"viewport\"", "prefers-color-scheme: dark"): assert label in html
+    assert html.count("data:image/png") > 50 and "sha256" in html
+
+
+def test_again_computes_nothing(finished, drl, home):
+    folder = finished[0]
+    before = {p: p.stat().st_mtime_ns for d in ("attacks", "scores", "targets", "features", "pictures") for p in (folder / d).rglob("*")}
+    table = (folder / "results.csv").read_bytes()
+    done = drl("bench", "--out", "whole")
+    assert done.returncode == 0 and done.stdout == finished[1]
+    assert {p: p.stat().st_mtime_ns for p in before} == before and (folder / "results.csv").read_bytes() == table
+
+
+def test_a_metric_added_later_attacks_nobody(finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    before = {p.name: p.stat().st_mtime_ns for p in (folder / "attacks").iterdir()}
+    assert drl("bench", "--out", folder, "--metrics", "mse,psnr").returncode == 0
+    assert {p.name: p.stat().st_mtime_ns for p in (folder / "attacks").iterdir()} == before
+    new = pd.read_csv(folder / "results.csv")
+    assert set(new.metric) == {"mse", "psnr"} and set(new.status) == {"ok"}
+    mse, psnr = (new[(new.metric == m) & (new.attack == "null_noise") & (new.control == "none")].iloc[0] for m in ("mse", "psnr"))
+    assert mse.coverage == psnr.coverage  # the same nearest neighbour
+
+
+def test_the_order_of_the_options_does_not_matter(finished, drl, tmp_path):
+    "The same cells, asked for by hand"
+    folder = tmp_path / "by-hand"
+    names = "mi_face,null_noise,null_auxiliary,null_auxiliary_class,null_class_mean"
+    done = drl("bench", "--seeds", "0", "--sizes", "20", "--metrics", "mse,ssim,fd", "--attacks", names, "--similar", "glyphs",
+               "--data", "digits", "--arch", "cnn", "--device", "cpu", "--out", folder)
+    assert done.returncode == 0
+    same(folder, finished[0])
+    assert {p.name for p in (folder / "scores").iterdir()} == {p.name for p in (finished[0] / "scores").iterdir()}
+
+
+def test_killed_and_continued(finished, environment, home, drl, tmp_path):
+    "kill -9 at three moments; the last run ends with the table of an undisturbed one"
+    folder = tmp_path / "killed"
+    for scores in (1, 8, 20):
+        child = subprocess.Popen([sys.executable, "-m", "drlit.cli", "bench", "--out", str(folder)], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while child.poll() is None and len(list(folder.glob("scores/*.json"))) < scores: time.sleep(.005)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        for p in folder.rglob("*.json"): json.loads(p.read_text())
+    kept = {p: p.stat().st_mtime_ns for d in ("attacks", "scores") for p in (folder / d).glob("*.json")}
+    done = drl("bench", "--out", folder)
+    assert done.returncode == 0 and "computed again" not in done.stderr
+    assert len(kept) >= 20 and {p: p.stat().st_mtime_ns for p in kept} == kept
+    same(folder, finished[0])
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "foreign", "npz gone", "npz cut", "npz foreign"])
+def test_damaged_files_are_named_set_aside_and_computed_again(damage, finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    one, other = sorted((folder / "attacks").glob("*.json"))[:2]
+    npz = one.with_suffix(".npz")
+    act = {"empty": lambda: one.write_bytes(b""), "half": lambda: one.write_bytes(one.read_bytes()[:200]), "foreign": lambda: shutil.copy(other, one),
+           "npz gone": npz.unlink, "npz cut": lambda: npz.write_bytes(npz.read_bytes()[:-40]), "npz foreign": lambda: shutil.copy(other.with_suffix(".npz"), npz)}
+    act[damage]()
+    done = drl("bench", "--out", folder)
+    assert done.returncode == 0 and one.stem in done.stderr and "aside" in done.stderr
+    assert any(one.stem in p.name for p in (folder / "aside").iterdir())
+    same(folder, finished[0])
+    assert drl("bench", "--out", folder).stderr == ""
+
+
+def test_a_damaged_score_is_computed_again(finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    for p in sorted((folder / "scores").glob("*.json"))[::3]: p.write_text(p.read_text()[:50])
+    assert drl("bench", "--out", folder).returncode == 0
+    same(folder, finished[0])
+
+
+# ---------------------------------------------------------------- faults
+
+def full_disk(limit):
+    "Writing more than `limit` bytes into a file fails in this process, as on a full disk"
+    def set_limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    return set_limit
+
+
+@pytest.mark.parametrize("limit", [3000, 30000])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(limit, finished, process, drl, tmp_path):
+    folder = tmp_path / "full"
+    done = process("bench", "--out", folder, preexec_fn=full_disk(limit), env={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("drlit: ") and "full" in last and "File too large" in last
+    assert not list(folder.rglob("*.tmp"))
+    done = drl("bench", "--out", folder)
+    assert done.returncode == 0
+    same(folder, finished[0])
+
+
+def test_a_folder_that_cannot_be_written(drl, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = drl("bench", "--out", tmp_path / "file" / "out")
+    assert done.returncode == 2 and done.stderr.startswith("drlit: cannot write to") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_failed_cell_is_a_row_and_exit_code_1(drl, home, tmp_path):
+    (tmp_path / "bad.ini").write_text(SETTINGS.replace("steps = 5", "steps = -1"), encoding="utf-8")
+    done = drl("bench", "--out", tmp_path / "out", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
+    assert done.returncode == 1 and "failed" in done.stdout and done.stderr.strip().splitlines()[-1].startswith("drlit: ")
+    frame = pd.read_csv(tmp_path / "out" / "results.csv")
+    failed = frame[frame.status == "failed"]
+    assert set(failed.attack) == {"mi_face"} and failed.error.str.contains("-1").all() and failed.value.isna().all()
+    assert set(frame[frame.attack != "mi_face"].status) == {"ok"}
+    assert "Traceback" in json.loads(next((tmp_path / "out" / "failures").iterdir()).read_text())["traceback"]
+
+
+# ---------------------------------------------------------------- bad input
+
+BAD = [
+    (["bnch"], "did you mean bench"),
+    (["bench", "--profil", "quick"], "did you mean --profile"),
+    (["bench", "--profile", "quik"], "did you mean 'quick'"),
+    (["bench", "--attacks", "mi_fase"], "did you mean 'mi_face'"),
+    (["bench", "--metrics", "msee"], "did you mean 'mse'"),
+    (["bench", "--grants", "aux_label"], "did you mean 'aux_labels'"),
+    (["bench", "--arch", "vg16"], "did you mean 'vgg16'"),
+    (["bench", "--data", "digit"], "did you mean 'digits'"),
+    (["bench", "--similar", "glyph"], "did you mean 'glyphs'"),
+    (["bench", "--device", "cdua"], "did you mean 'cuda'"),
+    (["bench", "--sizes", "0"], "size 0"),
+    (["bench", "--sizes=-5"], "-5"),
+    (["bench", "--sizes", "ten"], "whole numbers"),
+    (["bench", "--sizes", ""], "--sizes"),
+    (["bench", "--sizes", "5000"], "largest size that fits is 600"),
+    (["bench", "--data", "missing.npz"], "missing.npz"),
+    (["bench", "--data", "pickle.npz"], "pickle"),
+    (["bench", "--data", "cut.npz"], "truncated"),
+    (["bench", "--data", "nan.npz"], "NaN"),
+    (["bench", "--data", "bright.npz"], "expected [0,1]"),
+    (["bench", "--data", "flat.npz"], "dimensions"),
+    (["bench", "--data", "short.npz"], "labels"),
+    (["bench", "--data", "few.npz"], "largest size"),
+    (["bench", "--data", "digits", "--similar", "own.npz"], "private or held-out"),
+    (["report", "nothing"], "no run in nothing"),
+    (["score", "ok.npz"], "required"),
+    (["score", "ok.npz", "missing.npz"], "missing.npz"),
+    (["score", "ok.npz", "colour.npz"], "shape"),
+    (["score", "ok.npz", "ok.npz", "--metrics", "sim"], "did you mean 'ssim'"),
+    (["attacks", "--al"], "did you mean --all"),
+]
+
+
+@pytest.fixture(scope="module")
+def files(home):
+    "Files with one fault each"
+    from sklearn.datasets import load_digits
+    x, y = np.random.default_rng(0).random((60, 1, 16, 16), dtype=np.float32), np.arange(60) % 3
+    save = lambda name, images=x, labels=y: np.savez(home / f"{name}.npz", images=images, labels=labels)
+    save("ok"), save("bright", x * 3), save("flat", x.reshape(60, -1)), save("short", x, y[:50]), save("colour", np.repeat(x, 3, 1))
+    save("few", x[:9], y[:9]), save("nan", np.where(np.arange(60).reshape(-1, 1, 1, 1) == 7, np.nan, x))
+    np.savez(home / "pickle.npz", images=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, int))
+    (home / "cut.npz").write_bytes((home / "ok.npz").read_bytes()[:5000])
+    from drlit.data import load_images
+    own = load_images("digits")
+    assert len(own) == len(load_digits().target)
+    save("own", own.images.numpy(), own.labels.numpy())
+
+
+@pytest.mark.parametrize("args, words", BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_line(args, words, drl, files):
+    done = drl(*args, *(["--out", "bad"] if args[0] == "bench" else []))
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert lines[-1].startswith("drlit: ") and words in lines[-1]
+    assert all(line.startswith(("drlit: ", "note: ")) for line in lines)
+
+
+def test_debug_shows_the_traceback(process):
+    done = process("bench", "--attacks", "mi_fase", env={"DRLIT_DEBUG": "1"})
+    assert done.returncode != 0 and "Traceback" in done.stderr
+
+
+# ---------------------------------------------------------------- one's own data, score, report
+
+def test_gray_auxiliary_images_are_converted_and_it_is_said(drl, home, tmp_path):
+    rng = np.random.default_rng(1)
+    np.savez(home / "own-colour.npz", images=rng.integers(0, 256, (90, 20, 20, 3), dtype=np.uint8), labels=np.arange(90) % 3)
+    done = drl("bench", "--data", "own-colour.npz", "--similar", "glyphs", "--attacks", "nulls", "--sizes", "9", "--metrics", "mse", "--out", tmp_path / "out")
+    assert done.returncode == 0 and done.stderr.count("converted from 1x16x16 to 3x20x20") == 1
+    frame = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert set(frame.status) == {"ok"} and set(frame.data) == {"own-colour.npz"}
+
+
+@pytest.fixture(scope="module")
+def three(home):
+    "A reconstruction that copies half of its targets, the targets, and others"
+    rng = np.random.default_rng(2)
+    x, labels = rng.random((3, 40, 1, 16, 16), dtype=np.float32), np.arange(40) % 4
+    rec = np.where((np.arange(40) < 20).reshape(-1, 1, 1, 1), x[0], x[2])
+    for name, images in (("rec", rec), ("target", x[0]), ("heldout", x[1])): np.savez(home / f"{name}.npz", images=images, labels=labels)
+    return rec, x[0], x[1], labels
+
+
+def test_score_finds_the_copies(drl, three):
+    rec, target, heldout, labels = three
+    [row] = json.loads(drl("score", "rec.npz", "target.npz", "heldout.npz", "--metrics", "mse", "--json").stdout)
+    d = [np.where(labels[:, None] == labels, ((rec[:, None] - s[None]) ** 2).mean((2, 3, 4)), np.inf) for s in (target, heldout)]
+    assert row["value"] == pytest.approx(d[0].min(1).mean(), rel=1e-5) and row["gap"] == pytest.approx((d[1].min(1) - d[0].min(1)).mean(), rel=1e-5)
+    assert row["coverage"] == len(set(d[0].argmin(1))) / 40 and row["floor"] == 4 / 40 and row["p"] == .001
+    table = drl("score", "rec.npz", "target.npz", "heldout.npz").stdout
+    for word in ("mse", "psnr", "ssim", "floor", "uniform", "held-out", "gap", "40 reconstructions"): assert word in table
+
+
+def test_score_without_held_out_images_has_no_gap(drl, three):
+    rows = json.loads(drl("score", "rec.npz", "target.npz", "--json").stdout)
+    assert [r["metric"] for r in rows] == ["mse", "psnr", "ssim"] and all("gap" not in r for r in rows)
+    assert "HELDOUT" in drl("score", "rec.npz", "target.npz").stdout
+
+
+def test_report_of_a_finished_run(finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    for name in ("results.csv", "report.html"): (folder / name).unlink()
+    done = drl("report", folder)
+    assert done.returncode == 0 and (folder / "report.html").exists()
+    same(folder, finished[0])
+    assert done.stdout.split("\nreport:")[0] == finished[1].split("\nreport:")[0]
+
+
+def test_output_into_a_closed_pipe(environment):
+    done = subprocess.run(f"{sys.executable} -m drlit.cli attacks | head -1", shell=True, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("attack") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
