@@ -58,7 +58,7 @@ class Euclid:
 
     def __init__(self, embed, width, scale=1., shift=0.):
         self.embed, self.width, self.scale, self.shift = embed, width, scale, shift
-        self.left, self.right = (max(1, min(1024, room // width)) for room in (2**26, 2**24)) # rows per block
+        self.left, self.right, self.few = (max(1, min(1024, room // width)) for room in (2**26, 2**24, 2**15)) # rows per block; pairs at a time
 
     def bank(self, images): return Bank(images, self.embed, self.width)
 
@@ -66,13 +66,17 @@ class Euclid:
         "Costs between all rows of two blocks, and the slack of each row's"
         d, na, nb = a.new_zeros(len(a), len(b), dtype=dtype), 0, 0
         for k in range(0, self.width, self.chunk):
-            x, y = (t[:, k:k + self.chunk].to(dtype) - self.shift for t in (a, b))
+            x, y = (t[:, k:k + self.chunk].to(dtype) for t in (a, b))
+            if self.shift: x, y = x - self.shift, y - self.shift
             d.addmm_(x, y.T)
             na, nb = na + x.square().sum(1), nb + y.square().sum(1)
         gamma = (min(self.chunk, self.width) + self.width // self.chunk + 128) * 2.**-24
         return d.mul_(-2).add_(na[:, None]).add_(nb).clamp_(min=0).mul_(self.scale), (na + nb.max()) * (gamma * self.scale)
 
-    def pairs(self, a, b): return (a.double() - b.double()).square_().sum(1).mul_(self.scale)
+    def pairs(self, a, b):
+        "Costs of given pairs of rows in float64"
+        d = a.double().sub_(b)
+        return torch.linalg.vecdot(d, d).mul_(self.scale)
 
 # %% ../../nbs/10_sample_metrics.ipynb #d8c665f0
 def pixels(shape, device):
@@ -183,7 +187,7 @@ def _pair_loop(left, right, tile):
 class Ssim:
     "Minus SSIM of all pairs, by two small matrix products per tile"
     slack = 1e-4 # generous: errors of 4e-5 were seen on images of two flat levels, 2e-6 on photographs
-    left = right = 1024 # images per block
+    left, right, few = 1024, 1024, 32 # images per block; pairs at a time
 
     def __init__(self, shape, device):
         self.tiles = tiles(shape, device)
@@ -248,7 +252,7 @@ def lpips_net(net: str = "alex", # alex, vgg or squeeze
         cached = _trunk(net)
         state |= {f"net.{k}": cached[re.sub(r"^slice\d+", "features", k)] for k in model.net.state_dict()}
     model.load_state_dict(state, strict=False)
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 # %% ../../nbs/10_sample_metrics.ipynb #91716a60
 def _at_least_32(x):
@@ -264,8 +268,8 @@ def phi(model, # of lpips_net
     "LPIPS features: the squared distance of two rows is the LPIPS of the two images"
     rows = []
     for f, lin in zip(model.net(model.scaling_layer(2 * _at_least_32(x) - 1)), model.lins):
-        w = lin.model[-1].weight[0] / math.prod(f.shape[2:])
-        rows.append((f / (f.norm(dim=1, keepdim=True) + 1e-10) * w.sqrt()).flatten(1))
+        f, w = f.permute(0, 2, 3, 1), lin.model[-1].weight.flatten() / math.prod(f.shape[2:])
+        rows.append(f.div_(f.norm(dim=3, keepdim=True).add_(1e-10)).mul_(w.sqrt()).flatten(1))
     return torch.cat(rows, 1)
 
 # %% ../../nbs/10_sample_metrics.ipynb #1081afd2
@@ -393,9 +397,9 @@ def _scan(eng, a, b):
     return [torch.cat(p) for p in zip(*found)]
 
 # %% ../../nbs/10_sample_metrics.ipynb #40994d4e
-def _exact(eng, a, b, i, j, step=32):
+def _exact(eng, a, b, i, j):
     "Float64 costs of the pairs (i, j)"
-    return torch.cat([eng.pairs(a[i[s]], b[j[s]]) for s in _spans(len(i), step)])
+    return torch.cat([eng.pairs(a[i[s]], b[j[s]]) for s in _spans(len(i), eng.few)])
 
 def _first_min(i, j, cost, n):
     "Per row 0..n-1: the smallest cost among its pairs (i, j) and the lowest column that has it"
