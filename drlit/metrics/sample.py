@@ -75,7 +75,7 @@ class Euclid:
 
     def pairs(self, a, b):
         "Costs of given pairs of rows in float64"
-        d = a.double().sub_(b)
+        d = a.double() - b # b is converted inside
         return torch.linalg.vecdot(d, d).mul_(self.scale)
 
 # %% ../../nbs/10_sample_metrics.ipynb #d8c665f0
