@@ -118,6 +118,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drlit.bench._labelled': ('bench.html#_labelled', 'drlit/bench.py'),
                              'drlit.bench._pairs': ('bench.html#_pairs', 'drlit/bench.py'),
                              'drlit.bench._plain': ('bench.html#_plain', 'drlit/bench.py'),
+                             'drlit.bench._score': ('bench.html#_score', 'drlit/bench.py'),
                              'drlit.bench._tuple': ('bench.html#_tuple', 'drlit/bench.py'),
                              'drlit.bench._update_sizes': ('bench.html#_update_sizes', 'drlit/bench.py'),
                              'drlit.bench._uses': ('bench.html#_uses', 'drlit/bench.py'),

@@ -4,21 +4,112 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from drlit.core import as_images, content_hash, seed_of
 from drlit.data import ImageSet
+from drlit.data import load_images, split
+from drlit.features import _evaluation
 from drlit.metrics.dataset import Features
+from drlit.models import Training
 from drlit.models import Training, build, fit, load_model, model_files, save_model
 from drlit.profiles import InputError
+from fastcore.test import expect_fail
 from pathlib import Path
 from torch import nn
-from torchvision.models.inception import Inception3, InceptionA, InceptionAux, InceptionB, InceptionC, InceptionD, InceptionE, BasicConv2d
+from torchvision.models.inception import BasicConv2d, Inception3, InceptionA, InceptionAux, InceptionB, InceptionC, InceptionD, InceptionE
 import hashlib
+import io
 import os
+import pytest
+import tempfile
 import torch
 import torch.nn.functional as F
 from drlit.features import *
 
 
-# %% ../nbs/23_features.ipynb #2fdd52df
-def test_fid_average_ignores_the_padding():
-    from drlit.features import _average
-    x = torch.full((1, 2, 5, 5), 3.)
-    assert torch.equal(_average(x), x)
+# %% ../nbs/23_features.ipynb #ea0e376e
+def test_extractors_insist_on_one_vector_per_image():
+    x = torch.rand(5, 1, 8, 8)
+    for fn in (lambda x: x.mean(), lambda x: x[:1].flatten(1), lambda x: x.sum((1, 2, 3)), lambda x: x.tolist()):
+        with pytest.raises(InputError, match="extractor 'odd' returned"): Extractor("odd", fn)(x)
+    for bad, says in ((x * 300, "1"), (x[:, 0], "dim"), (x / 0 * 0, "NaN|finite")):
+        with pytest.raises(InputError, match=says): Extractor("p", lambda x: x.flatten(1))(bad)
+
+
+# %% ../nbs/23_features.ipynb #92192265
+def test_batches_and_modes_do_not_change_features():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten()).train()
+    x = torch.rand(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    want = net.eval()(x).double().detach()
+    net.train()
+    for batch in (1, 4, 256): assert torch.allclose(from_module("m", net, batch)(x), want, atol=1e-6)
+    assert net.training and torch.equal(net[1].running_mean, torch.zeros(4))
+    f = from_module("m", net).features(x)
+    assert f.name == "m" and torch.allclose(f.values, want, atol=1e-6)
+
+
+# %% ../nbs/23_features.ipynb #e10b8685
+def test_embedded_is_fixed_per_data_set():
+    import drlit.features as module
+    was = torch.get_num_threads()
+    a, b = (split(load_images("digits"), n, seed) for n, seed in ((20, 0), (50, 7)))
+    x = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as root:
+        one = module.embedded(a.evaluation, root)
+        module._CACHE.clear()
+        reloaded = module.embedded(b.evaluation, root)
+        module._CACHE.clear()
+    torch.manual_seed(123)
+    fresh = module.embedded(b.evaluation)
+    assert one.name == reloaded.name == fresh.name and torch.equal(one(x), reloaded(x)) and torch.equal(one(x), fresh(x))
+    assert torch.get_num_threads() == was and one(x).shape == (4, 96)
+    other = b.evaluation.replace(labels=b.evaluation.labels.roll(1))
+    assert module.embedded_name(other) != one.name
+
+
+# %% ../nbs/23_features.ipynb #80fb863c
+def test_embedded_refuses_what_it_cannot_use():
+    import pytest
+    one_class = ImageSet(torch.rand(4, 1, 16, 16), torch.zeros(4).long(), source="single")
+    with pytest.raises(InputError, match="at least 2"): embedded(one_class)
+    people = ImageSet(torch.rand(6, 1, 8, 8), torch.tensor([5, 5, 9, 9, 2, 2]), source="some folder/faces.npz")
+    x, y, classes = _evaluation(people)
+    assert classes == 3 and y.tolist() == [1, 1, 2, 2, 0, 0] and len(x) == 6
+    assert embedded_name(people).startswith("embedded-faces-")
+
+
+# %% ../nbs/23_features.ipynb #370cb9ee
+def test_fid_blocks_pool_as_the_fid_does():
+    from drlit.features import FIDBlockA, FIDBlockC, FIDBlockE, FIDBlockLast
+    x = torch.rand(1, 16, 7, 7, generator=torch.Generator().manual_seed(0))
+    count = torch.nn.functional.conv2d(torch.ones(1, 1, 7, 7), torch.ones(1, 1, 3, 3), padding=1)
+    mean = torch.nn.functional.conv2d(x, torch.ones(16, 1, 3, 3), padding=1, groups=16) / count
+    top = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-9).unfold(2, 3, 1).unfold(3, 3, 1).amax((-1, -2))
+    for block, pooled in ((FIDBlockA(16, 8), mean), (FIDBlockC(16, 8), mean), (FIDBlockE(16), mean), (FIDBlockLast(16), top)):
+        block.eval()
+        ours, theirs = block._forward(x), type(block).__mro__[1]._forward(block, x)
+        assert torch.allclose(ours[-1], block.branch_pool(pooled), atol=1e-5) and not torch.allclose(ours[-1], theirs[-1], atol=1e-4)
+        assert all(torch.equal(a, b) for a, b in zip(ours[:-1], theirs[:-1])) and len(ours) == len(theirs)
+
+
+# %% ../nbs/23_features.ipynb #f65343f0
+def test_fid_inception_has_the_published_layout():
+    from drlit.features import FIDInception
+    net = FIDInception().eval()
+    weights = net.net.state_dict()
+    assert weights["fc.weight"].shape == (1008, 2048) and not any(k.startswith("AuxLogits") for k in weights)
+    names = [type(getattr(net.net, f"Mixed_{k}")).__name__ for k in ("5b", "5c", "5d", "6a", "6b", "6e", "7a", "7b", "7c")]
+    assert names == ["FIDBlockA"] * 3 + ["InceptionB"] + ["FIDBlockC"] * 2 + ["InceptionD", "FIDBlockE", "FIDBlockLast"]
+    seen = []
+    net.net.Conv2d_1a_3x3.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with torch.no_grad(): net(torch.tensor([0., 1.]).view(2, 1, 1, 1).expand(2, 1, 4, 4))
+    assert seen[0].shape == (2, 3, 299, 299) and torch.allclose(seen[0][0], torch.tensor(-1.)) and torch.allclose(seen[0][1], torch.tensor(1.))
+
+
+# %% ../nbs/23_features.ipynb #3e989cf6
+def test_missing_and_damaged_weights_are_named():
+    import pytest
+    with tempfile.TemporaryDirectory() as root:
+        with pytest.raises(InputError, match="no Inception weights at .*6726825d.pth; fetch .* from https"): inception(root)
+        file = Path(root) / INCEPTION_FILE
+        file.write_bytes(b"not the weights")
+        for given in (root, file):
+            with pytest.raises(InputError, match="has sha256 .* expected 6726825d"): inception(given)
+        assert inception_file(root) == inception_file(file) == file
