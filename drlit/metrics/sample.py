@@ -191,7 +191,7 @@ def _pair_loop(left, right, tile):
 # %% ../../nbs/10_sample_metrics.ipynb #2e4f3a94
 class Ssim:
     "Minus SSIM of all pairs, by two small matrix products per tile"
-    slack = 1e-4 # generous: errors of 4e-5 were seen on images of two flat levels, 2e-6 on photographs
+    slack = 1e-4 # generous: errors of 4e-5 were seen on images of two flat levels, 4e-6 on photographs
     left, right, few = 1024, 1024, 32 # images per block; pairs at a time
 
     def __init__(self, shape, device):
