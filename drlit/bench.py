@@ -436,7 +436,7 @@ class Run:
     shop: Workshop
     broken: set = field(default_factory=set) # attacks that failed in this run
 
-# %% ../nbs/50_bench.ipynb #8a52463a
+# %% ../nbs/50_bench.ipynb #67627cbf
 def check_plan(p: Profile, grants, shop: Workshop):
     "Refuse what cannot work, before anything is computed"
     pick("architecture", p.arch, ARCHS)
@@ -445,7 +445,8 @@ def check_plan(p: Profile, grants, shop: Workshop):
     for what, v in (("sizes", p.sizes), ("seeds", p.seeds), ("metrics", p.metrics)):
         if not v: raise InputError(f"no {what}; give at least one with --{what}")
     if p.permutations < 1: raise InputError(f"permutations = {p.permutations}; give at least 1 (999 resolves p to 0.001)")
-    for seed, n in product(p.seeds, p.sizes): s = split(shop.images(p.data), n, seed)
+    updates = {u for k in _update_sizes(expand(p.attacks), p).values() for u in k}
+    for seed, n, u in product(p.seeds, p.sizes, updates): s = split(shop.images(p.data), n, seed, u)
     if p.similar: similar_auxiliary(shop.images(p.similar), s)
 
 # %% ../nbs/50_bench.ipynb #14a2e581
@@ -601,12 +602,13 @@ def beside(some: ImageSet, truth, unseen, labelled: bool) -> dict: # name -> ima
         out |= {name: s.images[at], f"{name}_mse": mse}
     return out
 
-# %% ../nbs/50_bench.ipynb #89708892
+# %% ../nbs/50_bench.ipynb #baccefcf
 def collect(folder) -> pd.DataFrame: # columns `COLUMNS`
     "Every row of the last plan in a folder, from its files"
-    path = Path(folder)/"plan"/"plan.json"
-    if not path.is_file(): raise InputError(f"no run in {folder} ({path.name} is missing); name a folder that `drlit bench --out` wrote")
-    plan, store = read_json(path), Store(folder)
+    found = (Path(folder)/"plan"/"plan.json").is_file()
+    store = Store(folder) if found else None
+    plan = store.get("plan", "plan") if found else None
+    if plan is None: raise InputError(f"no run in {folder} (no plan/plan.json of ours); name a folder that `drlit bench --out` wrote")
     jobs = [Job(**{**j, "cell": Cell(**{k: tuple(map(_tuple, v)) if isinstance(v, list) else v for k, v in j["cell"].items()})}) for j in plan["jobs"]]
     rows = [row_of(store, j, m, plan["sets"]["data"]["source"]) for j in jobs for m in j.scores]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: float for c in FLOATS})
@@ -648,7 +650,7 @@ def bench(p: Profile, # what to measure
         raise
     return write_results(out)
 
-# %% ../nbs/50_bench.ipynb #a282afaa
+# %% ../nbs/50_bench.ipynb #93ce9a1b
 def score_files(rec, # .npz with `images` and perhaps `labels`
                 target, # .npz with `images` and `labels`
                 heldout=None, # the same counts per class, never seen by the model
@@ -657,11 +659,16 @@ def score_files(rec, # .npz with `images` and perhaps `labels`
                 seed: int = 0,
                ) -> list: # one dict per metric
     "Score reconstructions from files as the benchmark would"
-    for m in metrics: pick("metric", m, METRICS)
+    for m in metrics: pick("metric", m, [*METRICS, *DATASET_METRICS])
     sets = [_labelled(f) for f in (rec, target, heldout) if f is not None]
     for f, s in zip((target, heldout), sets[1:]):
         if s.images.shape[1:] != sets[0].images.shape[1:]: raise InputError(f"{rec} holds images of shape {tuple(sets[0].images.shape[1:])}, {f} of {tuple(s.images.shape[1:])}; resize one of them")
-    return [dict(metric=m, n_rec=len(sets[0]), n_tar=len(sets[1]), **_plain(score_samples(m, *sets, permutations=permutations, seed=seed))) for m in metrics]
+    return [dict(metric=m, n_rec=len(sets[0]), n_tar=len(sets[1]), **_plain(_score(m, *sets, permutations=permutations, seed=seed))) for m in metrics]
+
+def _score(metric, rec, truth, unseen=None, **test):
+    "Either kind of metric; the set-level ones in Inception's features"
+    if metric in DATASET_METRICS: return score_set(metric, rec, truth, unseen, inception())
+    return score_samples(metric, rec, truth, unseen, **test)
 
 # %% ../nbs/50_bench.ipynb #b934e2e2
 def _labelled(path) -> Reconstruction:

@@ -63,13 +63,13 @@ def near(kind, word, names):
 
 
 def words(text):
-    "a,b -> ('a', 'b')"
-    return tuple(w.strip() for w in text.split(",") if w.strip())
+    "a,b -> ('a', 'b'), each once"
+    return tuple(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
 
 
 def numbers(text):
-    "1,2 -> (1, 2)"
-    try: return tuple(int(w) for w in words(text))
+    "1,2 -> (1, 2), each once"
+    try: return tuple(dict.fromkeys(int(w) for w in words(text)))
     except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, such as 100,200") from None
 
 
@@ -167,7 +167,7 @@ def add_score(sub):
     s = sub.add_parser("score", help="score anyone's reconstructions", description=text)
     s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
     s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")
-    s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ... (default mse,psnr,ssim)")
+    s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ...; fd and kid need the Inception weights (default mse,psnr,ssim)")
     s.add_argument("--permutations", type=int, default=999, metavar="B", help="of the held-out test (default 999)")
     s.add_argument("--seed", type=int, default=0, metavar="S", help="of permutations and bootstrap (default 0)")
     s.add_argument("--json", action="store_true", help="as a JSON list, one object per metric")

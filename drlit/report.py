@@ -260,13 +260,14 @@ def report(folder, # a run's
     text = "\n\n".join([t.text(shutil.get_terminal_size((120, 40)).columns) for t in table2(frame)] + [legend(frame, device_of_plan(plan))])
     return text, write_atomic(Path(folder)/"report.html", page(folder, frame))
 
-# %% ../nbs/51_results.ipynb #8a69094a
+# %% ../nbs/51_results.ipynb #528a506c
 def score_table(rows: list) -> str: # of dicts, as `score_files` gives them
     "What `drlit score` prints"
-    one = lambda r: [directed(r["metric"]), f"{number(r['value'])} ({number(r['lo'])}–{number(r['hi'])})", *(percent(r[k]) for k in ("coverage", "floor", "uniform"))]
-    gap = lambda r: [number(r["heldout"]), signed(r["gap"]), f"{r['p']:.3f}"]
-    tested = "gap" in rows[0]
-    head = ["metric", "value (95 % bootstrap)", "coverage", "floor", "uniform", *(["held-out", "gap", "p"] if tested else [])]
+    ends = lambda r: f" ({number(r['lo'])}–{number(r['hi'])})" if r.get("lo") is not None else ""
+    one = lambda r: [directed(r["metric"]), number(r["value"]) + ends(r), *(percent(r.get(k)) for k in ("coverage", "floor", "uniform"))]
+    gap = lambda r: [number(r["heldout"]), signed(r["gap"]), f"{r['p']:.3f}" if "p" in r else ""]
+    tested = rows[0].get("gap") is not None
+    head = ["metric", "value (95 % interval)", "coverage", "floor", "uniform", *(["held-out", "gap", "p"] if tested else [])]
     last = "gap > 0: closer to the target images than to unseen ones; large p: not distinguishable from imputation" if tested else "give HELDOUT.npz as third file for the gap: as many images per class, of the same law, unseen by the model"
     how = [f"{r['metric']}: {r['features']}" for r in rows if r["features"]]
     return "\n".join([f"{rows[0]['n_rec']} reconstructions against {rows[0]['n_tar']} target images", "", grid(head, [one(r) + (gap(r) if tested else []) for r in rows]), *how, "", last])

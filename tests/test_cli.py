@@ -310,6 +310,7 @@ BAD = [
     (["score", "ok.npz", "colour.npz"], "shape"),
     (["score", "ok.npz", "ok.npz", "--metrics", "sim"], "did you mean 'ssim'"),
     (["attacks", "--al"], "did you mean --all"),
+    (["report", "foreign"], "no run in foreign"),
 ]
 
 
@@ -322,6 +323,8 @@ def files(home):
     save("ok"), save("bright", x * 3), save("flat", x.reshape(60, -1)), save("short", x, y[:50]), save("colour", np.repeat(x, 3, 1))
     save("few", x[:9], y[:9]), save("nan", np.where(np.arange(60).reshape(-1, 1, 1, 1) == 7, np.nan, x))
     np.savez(home / "pickle.npz", images=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, int))
+    (home / "foreign" / "plan").mkdir(parents=True)
+    (home / "foreign" / "plan" / "plan.json").write_text('{"name": "another program"}')
     (home / "cut.npz").write_bytes((home / "ok.npz").read_bytes()[:5000])
     from drlit.data import load_images
     own = load_images("digits")
@@ -372,6 +375,11 @@ def test_score_finds_the_copies(drl, three):
     assert row["coverage"] == len(set(d[0].argmin(1))) / 40 and row["floor"] == 4 / 40 and row["p"] == .001
     table = drl("score", "rec.npz", "target.npz", "heldout.npz").stdout
     for word in ("mse", "psnr", "ssim", "floor", "uniform", "held-out", "gap", "40 reconstructions"): assert word in table
+
+
+def test_score_of_whole_sets_names_the_features(drl, three):
+    done = drl("score", "rec.npz", "target.npz", "--metrics", "mse,fd", env={"DRLIT_INCEPTION": "nowhere"})
+    assert done.returncode == 2 and "no Inception weights at nowhere" in done.stderr
 
 
 def test_score_without_held_out_images_has_no_gap(drl, three):
