@@ -35,7 +35,8 @@ what the numbers mean:
 
 rows to read first:
   real vs real      the held-out images played as a reconstruction: what fresh real images score
-  null_*            no attacks: noise, draws from auxiliary images, class means (the model at most names classes)
+  null_*            no attacks: noise and blind draws from auxiliary images; and draws and means by class, which ask
+                    the model for labels only (what that alone leaks)
   ... / wrong key   the attack on a model that never saw the private images (or with another gradient, delta, posteriors)
 
 exit codes: 0 ok; 1 some cell failed (its row says why); 2 bad input (one line; DRLIT_DEBUG=1 shows the traceback)
