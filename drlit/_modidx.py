@@ -472,6 +472,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'drlit.metrics.sample._trunk': ('sample_metrics.html#_trunk', 'drlit/metrics/sample.py'),
                                       'drlit.metrics.sample._two_sets': ('sample_metrics.html#_two_sets', 'drlit/metrics/sample.py'),
                                       'drlit.metrics.sample._within': ('sample_metrics.html#_within', 'drlit/metrics/sample.py'),
+                                      'drlit.metrics.sample._workers': ('sample_metrics.html#_workers', 'drlit/metrics/sample.py'),
                                       'drlit.metrics.sample.band': ('sample_metrics.html#band', 'drlit/metrics/sample.py'),
                                       'drlit.metrics.sample.blocks': ('sample_metrics.html#blocks', 'drlit/metrics/sample.py'),
                                       'drlit.metrics.sample.coverage': ('sample_metrics.html#coverage', 'drlit/metrics/sample.py'),

@@ -82,6 +82,21 @@ def test_a_scalar_is_charged_to_every_image():
     torch.testing.assert_close(invert(linear(), y, (1, 2, 2), halves, **kw)[0], one[0])
 
 
+# %% ../nbs/31_class_inversion.ipynb #a92870bd
+def test_coupled_images_come_from_one_step():
+    "One image climbs (factor -1.2 a step), one falls (0.8): alone each keeps its own best, coupled both are those of the best mean"
+    x0, weight = .5 + torch.tensor([.001, .1]).view(2, 1, 1, 1).expand(2, 1, 2, 2), torch.tensor([11., 1.])
+    term = Term("q", lambda x, z, y: weight[y] * (x - .5).square().flatten(1).sum(1))
+    factor = torch.tensor([-1.2, .8])
+    def at(t): return .5 + (x0 - .5) * (factor**t).view(2, 1, 1, 1)
+    cost = [(weight * (at(t) - .5).square().flatten(1).sum(1)).mean() for t in range(13)]
+    best, kw = min(range(13), key=cost.__getitem__), dict(x0=x0, steps=12, lr=.1, optimiser="gd")
+    assert 0 < best < 12
+    alone, both = (invert(linear(), torch.arange(2), (1, 2, 2), [term, *more], **kw)[0] for more in ([], [Term("0", lambda x, z, y: 0 * x.sum())]))
+    torch.testing.assert_close(alone, torch.stack([at(0)[0], at(12)[1]]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(both, at(best), rtol=0, atol=1e-6)
+
+
 # %% ../nbs/31_class_inversion.ipynb #b8dea2ee
 def test_images_stay_in_range_and_nan_is_reported():
     "Diverging images are counted and keep their start; the others go on as if alone"

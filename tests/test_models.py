@@ -2,15 +2,6 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from drlit.core import as_images, device_of, generator, progress, read_json, seeded, write_atomic, write_json
-from drlit.models import ARCHS, Training, build, fit, load_model, load_state, model_files, save_model
-from drlit.models import ARCHS, build
-from drlit.models import Normalise, padding
-from drlit.models import Training, accuracy, build, fit, logits
-from drlit.models import Training, build, fit
-from drlit.models import batches
-from drlit.models import build
-from drlit.models import build, load_state, model_files, save_model
-from drlit.models import he_init
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from pathlib import Path
@@ -33,7 +24,7 @@ import torch.nn.functional as F
 from drlit.models import *
 
 
-# %% ../nbs/21_models.ipynb #c33cdc7d
+# %% ../nbs/21_models.ipynb #ba58314c
 def test_padding_leaves_pixels_in_place():
     g = torch.Generator().manual_seed(0)
     for side in (16, 28, 32, 33, 64):
@@ -47,7 +38,7 @@ def test_padding_leaves_pixels_in_place():
     assert padding(28, 28, 32) == (2, 2, 2, 2) and padding(16, 17, 32) == (7, 8, 8, 8) and padding(64, 64, 32) == (0, 0, 0, 0)
 
 
-# %% ../nbs/21_models.ipynb #a3b808ce
+# %% ../nbs/21_models.ipynb #4e202e3d
 def test_he_init_counts_groups():
     "The variance is 2g/(c k^2): measured on a dense, a grouped and a depthwise convolution; dense ones agree with torch's own"
     for cin, cout, k, groups in ((64, 128, 3, 1), (64, 128, 3, 4), (1024, 1024, 5, 1024)):
@@ -63,7 +54,7 @@ def test_he_init_counts_groups():
     torch.testing.assert_close(ours.weight, ref.weight)
 
 
-# %% ../nbs/21_models.ipynb #f52ad5e8
+# %% ../nbs/21_models.ipynb #3b88a732
 def test_resnet_is_torchvisions():
     "At the default width our ResNet18 is torchvision's with another stem: same weights in the same order, same logits"
     ours, ref = build("resnet18", (3, 32, 32), 7), ResNet(BasicBlock, [2, 2, 2, 2], num_classes=7).eval()
@@ -73,7 +64,7 @@ def test_resnet_is_torchvisions():
     with torch.no_grad(): torch.testing.assert_close(ours(x), ref(2 * x - 1), rtol=1e-4, atol=1e-4)
 
 
-# %% ../nbs/21_models.ipynb #7bc7521e
+# %% ../nbs/21_models.ipynb #c185753b
 def test_mobilenet_is_torchvisions_with_smaller_strides():
     ours, ref = build("mobilenet_v2", (3, 32, 32), 7), reference(num_classes=7).eval()
     ref.load_state_dict(dict(zip(ref.state_dict(), ours.state_dict().values(), strict=True)))
@@ -82,7 +73,7 @@ def test_mobilenet_is_torchvisions_with_smaller_strides():
     with torch.no_grad(): torch.testing.assert_close(ours(x), ref(2 * x - 1), rtol=1e-4, atol=1e-5)
 
 
-# %% ../nbs/21_models.ipynb #c0e9f356
+# %% ../nbs/21_models.ipynb #9d2d673d
 @pytest.mark.parametrize("shape, width, bottleneck", [((3, 64, 64), 64, 2048), ((3, 32, 32), 16, 128), ((1, 16, 16), 8, 64), ((1, 28, 28), 64, 512), ((2, 64, 32), 32, 512)])
 def test_vgg_bottleneck(shape, width, bottleneck):
     "512 (H/32) (W/32), scaled by the width; the convolutions have the published number of parameters"
@@ -91,7 +82,7 @@ def test_vgg_bottleneck(shape, width, bottleneck):
     if shape == (3, 64, 64): assert sum(p.numel() for p in m.features[0].parameters()) == 14_714_688 + 8_448 # convolutions, BatchNorm
 
 
-# %% ../nbs/21_models.ipynb #178c3946
+# %% ../nbs/21_models.ipynb #b36574fa
 def test_lenet_is_the_chain_of_its_layers():
     "Against the functional form; uniform weights fill (-0.5, 0.5) with variance 1/12"
     m = build("lenet_sigmoid", (1, 32, 32), 10, init="uniform")
@@ -105,7 +96,7 @@ def test_lenet_is_the_chain_of_its_layers():
     assert w.abs().max() < .5 and abs(w.var().item() * 12 - 1) < .05
 
 
-# %% ../nbs/21_models.ipynb #a2ebe3a3
+# %% ../nbs/21_models.ipynb #37f47e2a
 def test_logits_by_hand():
     "All weights w, one bias b in the first layer, a constant image of value v: 64 pixels, 2 units, 2 units"
     m = build("homogeneous_mlp", (1, 8, 8), 3, width=2)
@@ -118,7 +109,7 @@ def test_logits_by_hand():
     assert m(torch.full((1, 1, 8, 8), .25)).tolist() == [[0.] * 3] # the first layer is negative
 
 
-# %% ../nbs/21_models.ipynb #8740130a
+# %% ../nbs/21_models.ipynb #96250f70
 def test_homogeneity():
     "f(a theta) = a^3 f(theta) for any a > 0 and either start; small first layers stay small"
     x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -131,7 +122,7 @@ def test_homogeneity():
     assert abs(first.std().item() / 1e-4 - 1) < .02 and m.features[3].weight.std() > 1e-2
 
 
-# %% ../nbs/21_models.ipynb #76d9a540
+# %% ../nbs/21_models.ipynb #08194fcd
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 28, 28), (2, 32, 32), (3, 64, 64)])
 def test_every_arch_takes_every_shape(arch, shape):
@@ -148,7 +139,7 @@ def test_every_arch_takes_every_shape(arch, shape):
     assert g.isfinite().all() and g.abs().sum((0, 2, 3)).min() > 0 and g[:, :, [0, -1]][..., [0, -1]].abs().sum() > 0
 
 
-# %% ../nbs/21_models.ipynb #5c2d0ac2
+# %% ../nbs/21_models.ipynb #46ddcd00
 def test_batches_partition_without_a_batch_of_one():
     "Every index once, sizes differ by at most one, none above the size asked for unless a single image would be left"
     for n in range(2, 60):
@@ -160,7 +151,7 @@ def test_batches_partition_without_a_batch_of_one():
     assert [len(p) for p in batches(5, 1)] == [1] * 5 and [len(p) for p in batches(1, 64)] == [1]
 
 
-# %% ../nbs/21_models.ipynb #163b292c
+# %% ../nbs/21_models.ipynb #d4fdb4b5
 @pytest.mark.parametrize("optimizer", ["sgd", "normalised_gd"])
 def test_one_full_batch_step_by_hand(optimizer):
     "theta - lr grad L, and theta - lr grad L / L"
@@ -174,7 +165,7 @@ def test_one_full_batch_step_by_hand(optimizer):
     assert not h.stopped and h.loss == pytest.approx([F.cross_entropy(m(x), y).item()], rel=1e-12)
 
 
-# %% ../nbs/21_models.ipynb #a44a9bac
+# %% ../nbs/21_models.ipynb #4284b315
 def blobs(n, seed=0):
     "Two classes, dark and bright"
     g = torch.Generator().manual_seed(seed)
@@ -182,7 +173,7 @@ def blobs(n, seed=0):
     return (torch.rand(n, 1, 8, 8, generator=g) * .4 + .6 * y.view(-1, 1, 1, 1)), y
 
 
-# %% ../nbs/21_models.ipynb #a44a9bac
+# %% ../nbs/21_models.ipynb #4284b315
 def test_fit_repeats_bit_for_bit_and_leaves_no_trace():
     x, y = blobs(21)
     t = Training(min_epochs=3, max_epochs=3, batch=5)
@@ -193,7 +184,7 @@ def test_fit_repeats_bit_for_bit_and_leaves_no_trace():
     assert torch.equal(state, torch.get_rng_state()) and not any(m.training for m in models)
 
 
-# %% ../nbs/21_models.ipynb #0b5e679d
+# %% ../nbs/21_models.ipynb #b9875987
 def test_stop_rule_and_history_are_about_evaluation_mode():
     x, y = blobs(20)
     m = build("cnn", (1, 8, 8), 2, width=4)
@@ -206,7 +197,7 @@ def test_stop_rule_and_history_are_about_evaluation_mode():
     assert not fit(m, x, y, Training(min_epochs=1, max_epochs=2, stop_loss=1e-30)).stopped
 
 
-# %% ../nbs/21_models.ipynb #9efcb545
+# %% ../nbs/21_models.ipynb #abdb85bc
 def test_frozen_batchnorm_is_the_identity_and_stays_so():
     x, y = blobs(20)
     m = build("cnn", (1, 8, 8), 2, width=4, bn="frozen")
@@ -218,7 +209,7 @@ def test_frozen_batchnorm_is_the_identity_and_stays_so():
     torch.testing.assert_close(m.train().features[0][1](z), z / (1 + 1e-5) ** .5)
 
 
-# %% ../nbs/21_models.ipynb #2a4d7f1c
+# %% ../nbs/21_models.ipynb #a17830c3
 def test_fit_says_what_is_wrong():
     x, y = blobs(6)
     m = build("vgg16", (1, 8, 8), 2, width=8)
@@ -228,7 +219,7 @@ def test_fit_says_what_is_wrong():
     fit(build("vgg16", (1, 8, 8), 2, width=8, bn="frozen"), x[:1], y[:1], Training(min_epochs=1, max_epochs=1)) # nothing to estimate from the batch
 
 
-# %% ../nbs/21_models.ipynb #dce9ead7
+# %% ../nbs/21_models.ipynb #2358c05d
 @pytest.mark.parametrize("arch, bn, init", [("cnn", "updated", "default"), ("vgg16", "frozen", "default"), ("homogeneous_mlp", "updated", "small"), ("lenet_sigmoid", "updated", "uniform")])
 def test_checkpoint_round_trip(tmp_path, arch, bn, init):
     "Every bit, dtype and counter; the rebuilt model is trained further exactly as the first"
@@ -243,7 +234,7 @@ def test_checkpoint_round_trip(tmp_path, arch, bn, init):
     for (k, a), (k2, b) in zip(m.state_dict().items(), m2.state_dict().items(), strict=True): assert k == k2 and a.dtype == b.dtype and torch.equal(a, b)
 
 
-# %% ../nbs/21_models.ipynb #9f3e41b0
+# %% ../nbs/21_models.ipynb #f9e98041
 def test_damaged_checkpoints_are_refused(tmp_path):
     weights, about = model_files(tmp_path / "m")
     with pytest.raises(InputError, match="no file"): load_state(tmp_path / "m")

@@ -36,11 +36,12 @@ def charges(terms, x, z, y): # (B, number of terms)
         if v.shape not in ((), (len(x),)): raise InputError(f"term {t.name!r} returned shape {tuple(v.shape)} for {len(x)} images; expected ({len(x)},) or a scalar")
     return torch.stack([v.expand(len(x)) for v in out], 1)
 
-# %% ../../nbs/31_class_inversion.ipynb #971b8614
+# %% ../../nbs/31_class_inversion.ipynb #ef3f96ae
 def cross_entropy(x, z, y): # (B,) nats
     "-log of the label's probability"
     return F.cross_entropy(z, y, reduction="none")
 
+# %% ../../nbs/31_class_inversion.ipynb #8aa0cc4d
 def one_minus_p(x, z, y): # (B,) in [0,1]
     "1 - the label's probability"
     return 1 - z.softmax(1).gather(1, y[:, None])[:, 0]
@@ -66,11 +67,12 @@ def start(n: int, shape: tuple, # images, (C, H, W)
     if kind == "uniform": return torch.rand(n, *shape, generator=generator("start", seed))
     return torch.full((n, *shape), 0. if kind == "zeros" else .5)
 
-# %% ../../nbs/31_class_inversion.ipynb #e81cf86f
+# %% ../../nbs/31_class_inversion.ipynb #136de504
 def gd(g, state, step):
     "Gradient descent: the direction is the gradient"
     return g, ()
 
+# %% ../../nbs/31_class_inversion.ipynb #1269b1ae
 def adam(g, state, step, betas=(.9, .999), eps=1e-8):
     "Adam; `step` counts from 0, the state belongs to each pixel"
     m, v = state or (torch.zeros_like(g), torch.zeros_like(g))
@@ -78,6 +80,7 @@ def adam(g, state, step, betas=(.9, .999), eps=1e-8):
     m_hat, v_hat = m / (1 - betas[0] ** (step + 1)), v / (1 - betas[1] ** (step + 1))
     return m_hat / (v_hat.sqrt() + eps), (m, v)
 
+# %% ../../nbs/31_class_inversion.ipynb #f9bd6a42
 OPTIMISERS = dict(adam=adam, gd=gd)
 
 # %% ../../nbs/31_class_inversion.ipynb #39a0bd50
@@ -108,7 +111,7 @@ def shift(x, jitter: int, # pixels
     dy, dx = torch.randint(-jitter, jitter + 1, (2,), generator=g).tolist()
     return x.roll((dy, dx), (2, 3))
 
-# %% ../../nbs/31_class_inversion.ipynb #3278c760
+# %% ../../nbs/31_class_inversion.ipynb #8dad1452
 @dataclass
 class Best:
     "The best image so far of every position, and what happened on the way"
@@ -117,10 +120,12 @@ class Best:
     trace: list = field(default_factory=list) # after each evaluation: sum and number of the finite best costs
     gradients: int = 0 # image gradients computed
     why: dict = field(default_factory=lambda: dict(reached=0, stalled=0, diverged=0)) # images stopped, by reason
+    coupled: bool = False # better or not as a batch, by the mean cost
 
     def update(self, at, x, parts):
         "Keep what is better than before; NaN never is"
-        better = parts.sum(1) < self.parts[at].sum(1)
+        new, old = parts.sum(1), self.parts[at].sum(1)
+        better = (new.mean() < old.mean()).expand(len(at)) if self.coupled else new < old
         self.x[at[better]], self.parts[at[better]] = x[better], parts[better]
         cost = self.parts.sum(1).double()
         self.trace.append((cost[cost.isfinite()].sum().item(), int(cost.isfinite().sum())))
@@ -169,10 +174,10 @@ def advance(front: Front, cost, g, plan: Plan, step: int) -> Front:
     recent = None if plan.window is None else torch.cat([cost[None][:0] if front.recent is None else front.recent, cost[None]])[-plan.window:]
     return Front(front.at, x, front.y, state, recent)
 
-# %% ../../nbs/31_class_inversion.ipynb #93b56a25
-def descend(model, x, y, terms, plan: Plan, g: torch.Generator, tick=lambda: None) -> Best:
+# %% ../../nbs/31_class_inversion.ipynb #eaea7ced
+def descend(model, x, y, terms, plan: Plan, g: torch.Generator, tick=lambda: None, coupled=False) -> Best:
     "Optimise one chunk of images; those that are done leave the batch"
-    best = Best(x.clone(), x.new_full((len(x), len(terms)), torch.inf))
+    best = Best(x.clone(), x.new_full((len(x), len(terms)), torch.inf), coupled=coupled)
     front = Front(torch.arange(len(x), device=x.device), x, y)
     for step in range(plan.steps):
         parts, grad = probe(model, front, terms, plan.jitter, g)
@@ -187,9 +192,10 @@ def descend(model, x, y, terms, plan: Plan, g: torch.Generator, tick=lambda: Non
     with torch.no_grad(): best.update(front.at, front.x, charges(terms, front.x, model(front.x), front.y))
     return best
 
-# %% ../../nbs/31_class_inversion.ipynb #27b8272e
+# %% ../../nbs/31_class_inversion.ipynb #2f726a8d
 BUDGET = 2**29 # bytes of activations held at once
 
+# %% ../../nbs/31_class_inversion.ipynb #14be90cb
 def bytes_per_image(model: nn.Module, x: Tensor) -> int:
     "Memory that one image's forward pass keeps for the backward pass, measured on a batch"
     own, seen = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}, {}
@@ -210,8 +216,8 @@ def chunks(model, x: Tensor, # all images
     parts = -(-len(x) // chunk)
     return [torch.arange(len(x))[k::parts] for k in range(parts)]
 
-# %% ../../nbs/31_class_inversion.ipynb #126889e2
-def check_invert(model, x, y, terms, plan: Plan):
+# %% ../../nbs/31_class_inversion.ipynb #5e31780a
+def check_invert(model, x, y, terms, plan: Plan) -> bool: # does a term couple the images?
     "`InputError` where the inputs do not fit together"
     check_plan(plan)
     if not len(x): raise InputError("0 images; give at least one label")
@@ -222,8 +228,9 @@ def check_invert(model, x, y, terms, plan: Plan):
     coupled = [t.name for t in terms if t.value(x[:2], z, y[:2]).ndim == 0]
     if coupled and (plan.stop is not None or plan.window is not None):
         raise InputError(f"term {coupled[0]!r} is one number for the whole batch, so no image can stop alone; leave stop and window at None")
+    return bool(coupled)
 
-# %% ../../nbs/31_class_inversion.ipynb #9f4abd04
+# %% ../../nbs/31_class_inversion.ipynb #d733dc3f
 def mean_trace(done: list) -> list: # one value per evaluation, None where nothing was finite
     "Mean best cost over all chunks; a chunk that ended early keeps its last value"
     length, out = max(len(b.trace) for b in done), []
@@ -232,6 +239,7 @@ def mean_trace(done: list) -> list: # one value per evaluation, None where nothi
         out.append(total / count if count else None)
     return out
 
+# %% ../../nbs/31_class_inversion.ipynb #e942aeb8
 def summary(done: list, terms) -> dict: # JSON values
     "What the chunks' optimisations did, together; means are over the images with finite costs"
     parts, trace = torch.cat([b.parts for b in done]).double(), mean_trace(done)
@@ -239,9 +247,10 @@ def summary(done: list, terms) -> dict: # JSON values
     return dict(gradient_evaluations=sum(b.gradients for b in done), steps=len(trace) - 1, trace=trace, terms=dict(zip((t.name for t in terms), means)),
                 **{k: sum(b.why[k] for b in done) for k in done[0].why})
 
-# %% ../../nbs/31_class_inversion.ipynb #dd71b2c5
+# %% ../../nbs/31_class_inversion.ipynb #17d9b7c0
 VERSION = 1 # of what this module computes
 
+# %% ../../nbs/31_class_inversion.ipynb #bd6d0432
 def invert(model: nn.Module, # images in [0,1] -> logits
            labels: Tensor, # long (n,): the class each image shall be taken for
            shape: tuple, # (C, H, W)
@@ -258,10 +267,10 @@ def invert(model: nn.Module, # images in [0,1] -> logits
     y = torch.as_tensor(labels).long().to(device)
     x = (start(len(y), shape, seed, x0) if isinstance(x0, str) else as_images(x0, "x0")).to(device)
     with evaluating(model):
-        check_invert(model, x, y, terms, plan)
+        coupled = check_invert(model, x, y, terms, plan)
         parts = chunks(model, x, chunk)
         with progress(total=len(parts) * plan.steps, desc=desc) as bar:
-            done = [descend(model, x[i], y[i], terms, plan, generator("jitter", seed), bar.update) for i in parts]
+            done = [descend(model, x[i], y[i], terms, plan, generator("jitter", seed), bar.update, coupled) for i in parts]
     out = torch.empty(x.shape)
     for i, b in zip(parts, done): out[i] = b.x.cpu()
     return out, summary(done, terms)

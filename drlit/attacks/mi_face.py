@@ -9,8 +9,9 @@ __all__ = ['LOSSES', 'gamma', 'MIFace']
 import math
 from dataclasses import dataclass
 
-# %% ../../nbs/32_mi_face.ipynb #5bce42cb
+# %% ../../nbs/32_mi_face.ipynb #a6d18ce3
 from .base import Attack, register
+from .class_inversion import VERSION as ENGINE
 from .class_inversion import Term, cross_entropy, invert, one_minus_p
 from ..definitions import Reconstruction
 from ..profiles import InputError, pick
@@ -26,7 +27,7 @@ def gamma(loss: str, confidence: float | None) -> float | None:
     if not 0 < confidence <= 1: raise InputError(f"confidence={confidence}; expected a probability above 0, or None")
     return LOSSES[loss][1](confidence)
 
-# %% ../../nbs/32_mi_face.ipynb #88a0c775
+# %% ../../nbs/32_mi_face.ipynb #3b9d1c05
 @register
 @dataclass
 class MIFace(Attack):
@@ -39,6 +40,7 @@ class MIFace(Attack):
     x0: str = "uniform" # start: "uniform" noise, "zeros" or "grey"
     optimiser: str = "gd" # "gd" or "adam"
     name, family, knowledge = "mi_face", "optimisation", Knowledge("static", "white-box", "none")
+    version = 10 * ENGINE + 1 # the engine's counts too
     quick = dict(steps=20)
 
     def run(self, view, n, seed):
