@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from drlit.core import as_images, generator, progress
 from drlit.profiles import InputError, pick
 from torch import Tensor, nn
+import copy
 import math
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from drlit.attacks.class_inversion import *
 
 
-# %% ../nbs/31_class_inversion.ipynb #00aa8d43
+# %% ../nbs/31_class_inversion.ipynb #409e4076
 def linear(classes=3, see=lambda x: x):
     "A model whose logits are the first pixels"
     class Linear(nn.Module):
@@ -20,11 +21,11 @@ def linear(classes=3, see=lambda x: x):
     return Linear()
 
 
-# %% ../nbs/31_class_inversion.ipynb #00aa8d43
+# %% ../nbs/31_class_inversion.ipynb #409e4076
 def to(a): return Term("quadratic", lambda x, z, y: (x - a).square().flatten(1).sum(1))
 
 
-# %% ../nbs/31_class_inversion.ipynb #00aa8d43
+# %% ../nbs/31_class_inversion.ipynb #409e4076
 def test_gradient_descent_has_the_closed_form():
     a, x0, y = torch.full((1, 2, 2), .5), start(5, (1, 2, 2)), torch.zeros(5)
     for t in (1, 7):
@@ -144,6 +145,16 @@ def test_memory_of_a_known_network():
     "A linear layer saves its input; the sigmoid saves its output: 4 bytes each"
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 100), nn.Sigmoid(), nn.Linear(100, 10))
     assert bytes_per_image(net, torch.rand(8, 1, 8, 8)) == 4 * (64 + 100)
+
+
+# %% ../nbs/31_class_inversion.ipynb #442251bb
+def test_a_float64_model_is_inverted_as_its_float32_copy():
+    from drlit.models import build
+    m, y = build("homogeneous_mlp", (1, 8, 8), 3, width=8), torch.arange(3)
+    kw = dict(steps=9, lr=.5, optimiser="gd", stop=.3, window=3)
+    (a, log), (b, _) = (invert(n, y, (1, 8, 8), [Term("ce", cross_entropy)], **kw) for n in (m, copy.deepcopy(m).float()))
+    assert a.dtype == torch.float32 and log["trace"][-1] < log["trace"][0]
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 # %% ../nbs/31_class_inversion.ipynb #d3168024

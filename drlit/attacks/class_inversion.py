@@ -28,13 +28,13 @@ class Term:
     value: object # (images (B, C, H, W), logits (B, classes), labels (B,)) -> (B,) costs, or a scalar charged to every image
     weight: float = 1.
 
-# %% ../../nbs/31_class_inversion.ipynb #34250ea5
+# %% ../../nbs/31_class_inversion.ipynb #3dea7c87
 def charges(terms, x, z, y): # (B, number of terms)
     "Each image's weighted share of every term"
     out = [t.weight * t.value(x, z, y) for t in terms]
     for t, v in zip(terms, out):
         if v.shape not in ((), (len(x),)): raise InputError(f"term {t.name!r} returned shape {tuple(v.shape)} for {len(x)} images; expected ({len(x)},) or a scalar")
-    return torch.stack([v.expand(len(x)) for v in out], 1)
+    return torch.stack([v.to(x.dtype).expand(len(x)) for v in out], 1)
 
 # %% ../../nbs/31_class_inversion.ipynb #ef3f96ae
 def cross_entropy(x, z, y): # (B,) nats
