@@ -22,6 +22,15 @@ def metric(name):
     return LPIPS if name == "lpips" else METRICS[name]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    "A dispatch mode sees the thread that entered it only"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Watch(TorchDispatchMode):
     "Fail on a read of a value, and on any tensor away from `device`"
     def __init__(self, device):
@@ -103,6 +112,18 @@ def test_small_blocks_change_nothing(name, monkeypatch):
         got = nearest(x, y, metric(name))
         assert torch.equal(got[1], want[1]) and (got[0] - want[0]).abs().max() < 1e-7
         assert (pairwise(x, y, metric(name)) - full).abs().max() < 1e-5
+
+
+def test_threads_change_nothing():
+    "SSIM gives its blocks to threads; the setting is put back, also after an error in a thread"
+    g = torch.Generator().manual_seed(3)
+    x, y = torch.rand(70, 1, 32, 32, generator=g), torch.rand(80, 1, 32, 32, generator=g)
+    want, full = nearest(x, y, "ssim"), pairwise(x, y, "ssim")
+    torch.set_num_threads(3)
+    got = nearest(x, y, "ssim")
+    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1]) and (pairwise(x, y, "ssim") - full).abs().max() < 1e-6
+    with pytest.raises(ZeroDivisionError), sample._workers(2) as each: list(each(lambda k: 1 / k, [1, 0]))
+    assert torch.get_num_threads() == 3
 
 
 def test_the_watch_itself():

@@ -12,6 +12,7 @@ import math
 import re
 import socket
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -188,6 +189,21 @@ def _pair_loop(left, right, tile):
         torch.bmm(weight, s, out=o)
     return out.sum((1, 2), dtype=torch.float64)
 
+# %% ../../nbs/10_sample_metrics.ipynb #8413d350
+def _threads(device, units): return max(1, min(torch.get_num_threads(), units)) if device.type == "cpu" else 1
+
+@contextmanager
+def _workers(n):
+    "A `map` over n CPU threads whose torch operations are serial; the plain `map` for one"
+    if n < 2:
+        yield map
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1) # for this thread, and for threads started from now on
+    try:
+        with ThreadPoolExecutor(n) as pool: yield pool.map
+    finally: torch.set_num_threads(before)
+
 # %% ../../nbs/10_sample_metrics.ipynb #2e4f3a94
 class Ssim:
     "Minus SSIM of all pairs, by two small matrix products per tile"
@@ -198,17 +214,19 @@ class Ssim:
         self.tiles = tiles(shape, device)
         area = [len(t.gh) * len(t.gw) for t in self.tiles]
         self.scale = 1 / sum(area)
-        self.width = max(1, (46000 * torch.get_num_threads() if device.type == "cpu" else 2**22) // max(area))
+        self.width = max(1, (46000 if device.type == "cpu" else 2**22) // max(area))
 
     def bank(self, images): return images
 
     def block(self, a, b, dtype=torch.float32):
         "Costs between all images of two blocks, and their slack"
         out = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-        step = math.ceil(len(b) / max(1, round(len(b) / self.width))) # near-equal blocks
-        for tile in self.tiles:
-            left = [torch.cat(p).unbind() for p in zip(*[_left(x, tile, self.scale) for x in a.split(32)])]
-            for y, o in zip(b.split(step), out.split(step, 1)): o.sub_(_pair_loop(left, _right(y, tile), tile))
+        n = _threads(a.device, len(a) * len(b) // 2048)
+        step = math.ceil(len(b) / (n * math.ceil(max(1, round(len(b) / self.width)) / n))) # near-equal blocks, as many for every thread
+        with _workers(n) as each:
+            for tile in self.tiles:
+                left = [torch.cat(p).unbind() for p in zip(*each(lambda x: _left(x, tile, self.scale), a.split(32)))]
+                for o, part in zip(out.split(step, 1), each(lambda y: _pair_loop(left, _right(y, tile), tile), b.split(step))): o.sub_(part)
         return out.to(dtype), a.new_full((len(a),), self.slack)
 
     def pairs(self, a, b): return -self.scale * sum(_exact_ssim(a, b, tile) for tile in self.tiles)
@@ -408,7 +426,8 @@ def _scan(eng, a, b):
 # %% ../../nbs/10_sample_metrics.ipynb #40994d4e
 def _exact(eng, a, b, i, j):
     "Float64 costs of the pairs (i, j)"
-    return torch.cat([eng.pairs(a[i[s]], b[j[s]]) for s in _spans(len(i), eng.few)])
+    parts = _spans(len(i), eng.few)
+    with _workers(_threads(i.device, len(parts))) as each: return torch.cat([*each(lambda s: eng.pairs(a[i[s]], b[j[s]]), parts)])
 
 def _first_min(i, j, cost, n):
     "Per row 0..n-1: the smallest cost among its pairs (i, j) and the lowest column that has it"
