@@ -93,6 +93,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'drlit/attacks/deep_dream.py'),
                                           'drlit.attacks.deep_dream.label_confidence': ( 'deep_dream.html#label_confidence',
                                                                                          'drlit/attacks/deep_dream.py'),
+                                          'drlit.attacks.deep_dream.on_images': ( 'deep_dream.html#on_images',
+                                                                                  'drlit/attacks/deep_dream.py'),
                                           'drlit.attacks.deep_dream.restarted': ( 'deep_dream.html#restarted',
                                                                                   'drlit/attacks/deep_dream.py'),
                                           'drlit.attacks.deep_dream.rms': ('deep_dream.html#rms', 'drlit/attacks/deep_dream.py'),
