@@ -235,6 +235,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drlit.bench.score_key': ('bench.html#score_key', 'drlit/bench.py'),
                              'drlit.bench.score_samples': ('bench.html#score_samples', 'drlit/bench.py'),
                              'drlit.bench.score_set': ('bench.html#score_set', 'drlit/bench.py'),
+                             'drlit.bench.set_interval': ('bench.html#set_interval', 'drlit/bench.py'),
                              'drlit.bench.sha256_of': ('bench.html#sha256_of', 'drlit/bench.py'),
                              'drlit.bench.sides': ('bench.html#sides', 'drlit/bench.py'),
                              'drlit.bench.stub': ('bench.html#stub', 'drlit/bench.py'),
