@@ -13,7 +13,6 @@ help: ## show this list
 
 bench: $(RUN) ## attack a small model on embedded data; a table here, a report in build/bench
 	@$(BIN)/drlit bench --profile quick --out build/bench
-	@echo "report: build/bench/report.html"
 
 test: $(DEV) ## everything the continuous integration runs
 	@bash tools/ci.sh

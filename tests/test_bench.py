@@ -9,21 +9,25 @@ from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
+from drlit.features import Extractor
 from drlit.features import embedded, embedded_name, inception, inception_file
-from drlit.metrics.dataset import DATASET_METRICS, dataset_metric
+from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
 from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.models import ARCHS, training_for
+from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
 from drlit.profiles import Profile
 from drlit.targets import Recipe, train_target
-from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, TrainingType, keyed
+from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge
+from drlit.taxonomy import NotApplicable
 from fastcore.basics import patch
 from inspect import ismodule
 from itertools import product
 from pathlib import Path
+from scipy.stats import t as student
 from types import ModuleType
 from unittest.mock import patch as swap
 import drlit
@@ -134,6 +138,24 @@ def test_a_class_without_reconstructions_counts_in_the_denominator():
     assert row["floor"] == 2 / 12 and row["coverage"] <= 8 / 12
 
 
+# %% ../nbs/50_bench.ipynb #0e49621b
+def test_a_class_that_the_target_lacks_is_named():
+    rec, truth, _ = sets()
+    with pytest.raises(InputError, match="4 reconstructions of class 2"): score_samples("mse", rec, truth[truth.labels < 2])
+
+
+# %% ../nbs/50_bench.ipynb #d22ee3f2
+def test_the_interval_of_a_frechet_distance_leaves_out_one_class_after_the_other():
+    (rec, truth, _), e = sets(), Extractor("corner", lambda x: x[:, 0, 0, :2].double())
+    def fd(keep): # closed form in two dimensions: tr((S1 S2)^(1/2)) = sqrt(tr(S1 S2) + 2 sqrt(det S1 S2))
+        (m, a), (k, b) = ((v.mean(0), np.cov(v.T)) for v in (s.images[s.labels.numpy() != keep][:, 0, 0, :2].double().numpy() for s in (rec, truth)))
+        cross = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
+        return ((m - k) ** 2).sum() + np.trace(a + b) - 2 * cross
+    left, row = np.array([fd(c) for c in range(3)]), score_set("fd", rec, truth, None, e)
+    half = student.ppf(.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
+    np.testing.assert_allclose([row["value"], row["lo"], row["hi"]], [fd(-1), fd(-1) - half, fd(-1) + half], rtol=1e-6)
+
+
 # %% ../nbs/50_bench.ipynb #3c6a8754
 def fast(*attacks, data="digits"):
     return Profile("t", data, attacks=attacks, sizes=(20,), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})
@@ -168,6 +190,19 @@ def test_a_failing_attack_is_a_row_and_stops_nobody():
     assert set(rows.error[rows.attack == "fails"]) == {"RuntimeError: no luck"} and "--grants observed_posteriors" in rows.error[rows.attack == "wants_key"].iloc[0]
     assert rows.value[rows.attack == "fails"].isna().all() and len(rows[rows.attack == "wants_key"]) == 1
     assert set(again.status[again.attack == "fails"]) == {"ok"} and not list((Path(out)/"failures").iterdir())
+
+
+# %% ../nbs/50_bench.ipynb #f9263dff
+def test_an_attack_that_finds_it_does_not_apply_is_no_failure_and_not_tried_again():
+    tries, fails = [], odd_attacks()[0]
+    def run(self, view, n, seed):
+        tries.append(n)
+        raise NotApplicable("needs a smaller target")
+    fails.run, out = run, tempfile.mkdtemp()
+    try: frames = [bench(fast("fails"), out) for _ in range(2)]
+    finally: forget_odd_attacks()
+    for f in frames: assert set(zip(f.status[f.attack == "fails"], f.error[f.attack == "fails"])) == {("not applicable", "needs a smaller target")}
+    assert tries == [20, 20] # the target and its wrong key, once each
 
 
 # %% ../nbs/50_bench.ipynb #0ab2c62a
