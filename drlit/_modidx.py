@@ -22,6 +22,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'drlit.attacks.base._members': ('attack.html#_members', 'drlit/attacks/base.py'),
                                     'drlit.attacks.base._order': ('attack.html#_order', 'drlit/attacks/base.py'),
                                     'drlit.attacks.base._permit': ('attack.html#_permit', 'drlit/attacks/base.py'),
+                                    'drlit.attacks.base._twins': ('attack.html#_twins', 'drlit/attacks/base.py'),
                                     'drlit.attacks.base.attack': ('attack.html#attack', 'drlit/attacks/base.py'),
                                     'drlit.attacks.base.attacks': ('attack.html#attacks', 'drlit/attacks/base.py'),
                                     'drlit.attacks.base.register': ('attack.html#register', 'drlit/attacks/base.py'),

@@ -91,6 +91,12 @@ def test_register():
         assert attack("x_1", steps=5).steps == 5 and attack("x_1") == cls() and "x_1" in attacks(True) and "x_1" not in attacks()
         assert register(made()) is REGISTRY["x_1"] # the same class again, as when a module is reloaded
         with expect_fail(InputError, "is taken by"): register(made(qualname="Two"))
+        main, module = made(__module__="__main__"), made(__module__="drlit.attacks.one")
+        for first, second in ((main, module), (module, main)): # in either order the notebook's class is in use
+            del REGISTRY["x_1"]
+            register(first), register(second)
+            assert REGISTRY["x_1"] is main
+        with expect_fail(InputError, "is taken by __main__.One"): register(made(qualname="Two"))
         with expect_fail(InputError, "attack name 'X'"): register(made("X"))
         with expect_fail(InputError, "unknown family of x_2 'nul'; did you mean 'null'"): register(made("x_2", family="nul"))
         with expect_fail(InputError, "declares no knowledge"): register(made("x_2", knowledge="white-box"))

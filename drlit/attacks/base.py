@@ -104,11 +104,15 @@ def register(cls):
     if not re.fullmatch(r"[a-z][a-z0-9_+]*", cls.name): raise InputError(f"attack name {cls.name!r}; expected small letters, digits and _, such as 'mi_face'")
     pick(f"family of {cls.name}", cls.family, FAMILIES)
     if not isinstance(cls.knowledge, Knowledge): raise InputError(f"attack {cls.name!r} declares no knowledge; set knowledge = Knowledge(...)")
-    old = REGISTRY.get(cls.name)
-    if old and (old.__module__, old.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise InputError(f"attack name {cls.name!r} is taken by {old.__module__}.{old.__qualname__}; choose another")
-    REGISTRY[cls.name] = cls if "__dataclass_fields__" in vars(cls) else dataclass(cls)
-    return REGISTRY[cls.name]
+    cls = cls if "__dataclass_fields__" in vars(cls) else dataclass(cls)
+    old = REGISTRY.setdefault(cls.name, cls)
+    if not _twins(old, cls): raise InputError(f"attack name {cls.name!r} is taken by {old.__module__}.{old.__qualname__}; choose another")
+    if old.__module__ != "__main__" or cls.__module__ == "__main__": REGISTRY[cls.name] = cls
+    return cls
+
+def _twins(a, b):
+    "The same class: defined again, or once in a module and once in the notebook that exports it"
+    return a.__qualname__ == b.__qualname__ and (a.__module__ == b.__module__ or "__main__" in (a.__module__, b.__module__))
 
 # %% ../../nbs/30_attack.ipynb #6b35715e
 def _discover():
