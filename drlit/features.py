@@ -128,27 +128,6 @@ def embedded(evaluation: ImageSet, # the evaluation pool of a data set: fixed pe
         return _run(_CACHE[name], x)
     return Extractor(name, fn)
 
-# %% ../nbs/23_features.ipynb #90c7a075
-def _pooled(model):
-    "Spatial mean of the last convolution, as in Inception's pool3"
-    return nn.Sequential(model.normalise, model.features[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-# %% ../nbs/23_features.ipynb #0d5906bd
-_CACHE = {}
-
-# %% ../nbs/23_features.ipynb #b2dd7b2f
-def embedded(evaluation: ImageSet, # the evaluation pool of a data set: fixed per set, seen by no target and no attack
-             root=None, # folder of checkpoints; None = train once per process
-            ) -> Extractor: # features of width 96
-    "The embedded classifier of a data set: a small CNN trained on its evaluation images"
-    name = embedded_name(evaluation)
-    if name not in _CACHE: _CACHE[name] = _load_or_train(evaluation, name, root and Path(root) / name)
-    shape = evaluation.shape
-    def fn(x):
-        if tuple(x.shape[1:]) != shape: raise InputError(f"images of shape {tuple(x.shape[1:])}; extractor {name!r} was trained on {shape}, convert them with .like({shape})")
-        return _run(_CACHE[name], x)
-    return Extractor(name, fn)
-
 # %% ../nbs/23_features.ipynb #99f4c25b
 def _load_or_train(evaluation, name, path):
     "A checkpoint where there is one, else training (kept where there is a folder)"
