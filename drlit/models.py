@@ -134,10 +134,11 @@ class Arch:
     multiple: int = 1 # image sides are padded to multiples of this
     dtype: torch.dtype = torch.float32
     head_bias: bool = True # the final linear layer has a bias
+    init: str = "default" # one of `INITS`; what a recipe takes unless it names another
 
 # %% ../nbs/21_models.ipynb #eacafc4f
 ARCHS = dict(vgg16=Arch(vgg16, 64, multiple=32), resnet18=Arch(resnet18, 64), mobilenet_v2=Arch(mobilenet_v2, 32), cnn=Arch(cnn, 24), mlp=Arch(mlp, 256),
-             homogeneous_mlp=Arch(homogeneous_mlp, 256, dtype=torch.float64, head_bias=False), lenet_sigmoid=Arch(lenet_sigmoid, 12))
+             homogeneous_mlp=Arch(homogeneous_mlp, 256, dtype=torch.float64, head_bias=False), lenet_sigmoid=Arch(lenet_sigmoid, 12, init="uniform"))
 
 # %% ../nbs/21_models.ipynb #a99eddbd
 VERSION = 1 # of what this module computes: raise it when trained weights change
@@ -272,7 +273,8 @@ OPTIMIZERS = dict(adam=lambda p, t: torch.optim.Adam(p, t.lr, weight_decay=t.wei
                   normalised_gd=lambda p, t: torch.optim.SGD(p, t.lr, weight_decay=t.weight_decay))
 
 # %% ../nbs/21_models.ipynb #910e67a4
-TRAININGS = dict(homogeneous_mlp=Training(optimizer="normalised_gd", lr=.003, stop_loss=1e-6, max_epochs=20_000))
+TRAININGS = dict(homogeneous_mlp=Training(optimizer="normalised_gd", lr=.003, stop_loss=1e-6, max_epochs=20_000),
+                 lenet_sigmoid=Training(min_epochs=0, max_epochs=0)) # attacked as it starts
 
 # %% ../nbs/21_models.ipynb #e30bf384
 def training_for(arch: str, # one of `ARCHS`

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 # %% ../nbs/22_targets.ipynb #337fdc9e
 from .core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from .data import ImageSet, Split, balanced, similar_auxiliary, split
-from .models import Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from .profiles import InputError, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 
@@ -51,12 +51,13 @@ class Recipe:
     update_index: int = 0 # which update set
     width: int | None = None # None: the architecture's own
     bn: str = "updated" # or "frozen"
-    init: str = "default" # or "uniform", "small"
+    init: str | None = None # "default", "uniform" or "small"; None: the architecture's own
     training: Training | None = None # None: the architecture's own
     update: Training = UPDATE # how the update set is learnt
     variant: str = "plain" # defences and other changes, by name
     def __post_init__(self):
         if self.training is None: object.__setattr__(self, "training", training_for(self.arch))
+        if self.init is None: object.__setattr__(self, "init", ARCHS[self.arch].init)
 
 # %% ../nbs/22_targets.ipynb #177ebe26
 def recipe_for(images: ImageSet, # the data set
@@ -536,7 +537,7 @@ def from_model(cls: Target,
     model = _wrap(module, input_range)
     _try(model, private), _same_law(private, heldout)
     s, near = _given_split(private, heldout, _image_set(auxiliary, "auxiliary"), _image_set(similar, "similar"))
-    recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, training=UNTRAINED, variant="from_model")
+    recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, init="default", training=UNTRAINED, variant="from_model")
     key = content_hash("given", fingerprint(model), model.low, model.high, private.hash, VERSION)
     history = dict(epochs=0, loss=[], accuracy=[], stopped=False, seconds=0.)
     return cls(model, recipe, s, _info(model, s, history), key, history, near)

@@ -5,7 +5,7 @@ from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
 from drlit.core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from drlit.data import ImageSet, Split, balanced, similar_auxiliary, split
-from drlit.models import Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 from fastcore.basics import patch
@@ -85,6 +85,17 @@ def test_truth_refuses():
     from fastcore.test import expect_fail
     with expect_fail(InputError, "no update set"): small_target().truth("dynamic")
     with expect_fail(InputError, "unknown training type 'statik'; did you mean 'static'"): small_target().truth("statik")
+
+
+# %% ../nbs/22_targets.ipynb #938b8ff0
+def test_recipe_takes_what_is_the_architectures_own():
+    "Deep-Leakage's LeNet: uniform weights, which no training changes; others: PyTorch's"
+    from drlit.data import load_images
+    d = load_images("digits")
+    own = recipe_for(d, 20, arch="lenet_sigmoid")
+    assert own == recipe_for(d, 20, arch="lenet_sigmoid", init="uniform", training=UNTRAINED) != recipe_for(d, 20, arch="lenet_sigmoid", init="default")
+    assert torch.equal(train_target(own, d).model.head.weight, build("lenet_sigmoid", (1, 16, 16), 10, init="uniform").head.weight)
+    assert recipe_for(d, 20).init == "default" and recipe_for(d, 20, arch="homogeneous_mlp", init="small").init == "small"
 
 
 # %% ../nbs/22_targets.ipynb #55c2cd08
