@@ -338,8 +338,8 @@ def view(self: Target,
     cost, reads, values = Counter(), [set()], {}
     fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
-    v = View(read, Cache(None), knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
-    object.__setattr__(v, "cache", Cache(_builder(v, fields, reads, cost, cache)))
+    v = View(read, None, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
+    object.__setattr__(v, "cache", Cache(*_builder(v, fields, reads, cost, cache)))
     return v
 
 # %% ../nbs/22_targets.ipynb #4f4bc625
@@ -359,8 +359,9 @@ def _captives(build):
 # %% ../nbs/22_targets.ipynb #3ee19175
 class Cache:
     "What attacks build once, such as a trained generator"
-    __slots__ = ("_build",)
-    def __init__(self, build): self._build = build
+    __slots__ = ("_build", "_save", "_load")
+    def __init__(self, *functions):
+        for k, f in zip(self.__slots__, functions): setattr(self, k, f)
     def get_or_build(self, name: str, # what it is, e.g. "dcgan"
                      build, # function of a view that returns a dict of tensors
                      options=None, # further values it depends on
@@ -368,13 +369,21 @@ class Cache:
         "Load what was built from the same fields, seed and options, or build and store it"
         if bad := _captives(build): raise InputError(f"the builder of {name!r} carries a {bad[0]} from outside; let it read what it needs from the view it is given")
         return self._build(name, build, options or {})
+    def save(self, tensors: dict): # of what is being built
+        "Inside a builder: keep a checkpoint, in place of the one before"
+        self._save(tensors)
+    def load(self): # -> dict of tensors, or None
+        "Inside a builder, before its work: the last checkpoint of an earlier build that was cut short"
+        return self._load()
 
 # %% ../nbs/22_targets.ipynb #cf374200
-def _trace(path):
-    "The trace in an artefact's header; an unusable file is set aside"
+def _trace(path, stem):
+    "The trace in an artefact's header; an unusable or foreign file is set aside"
     try:
-        with safe_open(path, "pt") as f: return json.loads(f.metadata()["trace"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as e:
+        with safe_open(path, "pt") as f: trace = json.loads(f.metadata()["trace"])
+        if trace.get("stem") != stem: raise ValueError("it belongs to another recipe")
+        return trace
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as e:
         os.replace(path, f"{path}.bad")
         note(f"artefact {path} cannot be used ({e}); set aside as *.bad, building again")
 
@@ -391,40 +400,70 @@ def _tensors(name, out):
     return {k: v.detach().cpu().contiguous().clone() for k, v in out.items()}
 
 # %% ../nbs/22_targets.ipynb #4bc65c42
-def _stored(stem, fields, knowledge, folder):
-    "(file, trace) of an artefact that fits, None where there is none"
-    for path in sorted(Path(folder, "artefacts").glob(f"{stem}-*.safetensors")):
-        if (trace := _trace(path)) and _fits(trace, fields, knowledge): return path, trace
+def _stored(stem, fields, knowledge, folder, kind="safetensors"):
+    "(file, trace) of an artefact or checkpoint that fits, None where there is none"
+    for path in sorted(Path(folder, "artefacts").glob(f"{stem}-*.{kind}")) if folder else ():
+        if (trace := _trace(path, stem)) and _fits(trace, fields, knowledge): return path, trace
 
 # %% ../nbs/22_targets.ipynb #ac1ff447
-def _reuse(view, cost, path, trace):
-    "Read the fields again, charge the cost again, load the tensors"
+def _reuse(view, cost, path, trace, paid=Counter()):
+    "Read the fields again, charge the cost again but for what is paid already, load the tensors"
     for k in trace["reads"]: getattr(view, k)
-    for k in COSTS: cost[k] += trace["cost"][k]
+    for k in COSTS: cost[k] += trace["cost"][k] - paid[k]
     with safe_open(path, "pt") as f: return {k: f.get_tensor(k) for k in f.keys()}
 
 # %% ../nbs/22_targets.ipynb #09c7fd92
-def _build_now(view, name, build, stem, fields, reads, cost):
-    "(tensors, trace) of an artefact built now, from a seed of its own"
-    mine, start = set(), Counter(cost)
-    reads.append(mine)
-    try:
-        with seeded("artefact", stem): out = _tensors(name, build(view))
-    finally: reads.pop()
+class _Job(NamedTuple):
+    "What is being built: its key, the fields read and the costs at its start"
+    stem: str
+    reads: set
+    start: Counter
+
+def _paid(cost, start):
+    "The cost since the start, that of the fields aside"
     paid = {k: cost[k] - start[k] for k in COSTS}
-    paid["queries"] -= cost["in fields"] - start["in fields"]
-    return out, dict(reads={k: fields[k][1]() for k in sorted(mine)}, cost=paid)
+    return paid | {"queries": paid["queries"] - cost["in fields"] + start["in fields"]}
 
 # %% ../nbs/22_targets.ipynb #7cab07ff
+def _keep(folder, kind, job, tensors, fields, cost):
+    "Write what was built so far, with the trace of how"
+    if not folder: return
+    trace = dict(stem=job.stem, reads={k: fields[k][1]() for k in sorted(job.reads)}, cost=_paid(cost, job.start))
+    write_atomic(Path(folder, "artefacts", f"{job.stem}-{content_hash(trace['reads'])[:24]}.{kind}"), st_save(tensors, {"trace": json.dumps(trace)}))
+
+def _build_now(view, name, build, job, reads, jobs):
+    "The tensors of an artefact built now, from a seed of its own"
+    reads.append(job.reads), jobs.append(job)
+    try:
+        with seeded("artefact", job.stem): return _tensors(name, build(view))
+    finally: reads.pop(), jobs.pop()
+
+# %% ../nbs/22_targets.ipynb #56f3e4db
+def _checkpoints(view, fields, cost, folder, jobs):
+    "The functions by which a builder keeps what it has so far, and finds it again"
+    def job():
+        if not jobs: raise InputError("cache.save and cache.load belong inside the builder that is given to get_or_build")
+        return jobs[-1]
+    def save(tensors): _keep(folder, "part", job(), _tensors("checkpoint", tensors), fields, cost)
+    def load():
+        hit = _stored(job().stem, fields, view.knowledge, folder, "part")
+        if hit: [getattr(view, k) for k in hit[1]["reads"]] # before the bill: what fields cost is not the builder's
+        return _reuse(view, cost, *hit, _paid(cost, job().start)) if hit else None
+    return save, load
+
+# %% ../nbs/22_targets.ipynb #dc167b75
 def _builder(view, fields, reads, cost, folder):
-    "The function behind a view's cache"
+    "The functions behind a view's cache: build, save, load"
+    jobs = []
     def get(name, build, options):
         stem = content_hash("artefact", VERSION, name, options, view.seed)[:24]
-        if folder and (hit := _stored(stem, fields, view.knowledge, folder)): return _reuse(view, cost, *hit)
-        out, trace = _build_now(view, name, build, stem, fields, reads, cost)
-        if folder: write_atomic(Path(folder, "artefacts", f"{stem}-{content_hash(trace['reads'])[:24]}.safetensors"), st_save(out, {"trace": json.dumps(trace)}))
+        if hit := _stored(stem, fields, view.knowledge, folder): return _reuse(view, cost, *hit)
+        job = _Job(stem, set(), Counter(cost))
+        out = _build_now(view, name, build, job, reads, jobs)
+        _keep(folder, "safetensors", job, out, fields, cost)
+        while hit := _stored(stem, fields, view.knowledge, folder, "part"): hit[0].unlink(missing_ok=True)
         return out
-    return get
+    return get, *_checkpoints(view, fields, cost, folder, jobs)
 
 # %% ../nbs/22_targets.ipynb #5b886d5b
 DECOYS = ("none", "held_out", "wrong_key", "held_out_key")

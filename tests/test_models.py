@@ -249,3 +249,39 @@ def test_damaged_checkpoints_are_refused(tmp_path):
     assert set(load_state(tmp_path / "m")[0]) == set(build("mlp", (1, 8, 8), 2, width=4).state_dict())
     about.write_text(about.read_text()[:-9])
     with pytest.raises(InputError, match="JSON"): load_state(tmp_path / "m")
+
+
+# %% ../nbs/21_models.ipynb #dd5b7b6b
+def test_decoder_and_critic_are_the_tabulated_networks():
+    "64x64 colour, width 64: the weights that the layers of Zhang et al. (2020) have, counted by hand"
+    conv = lambda cin, cout, bias: 25 * cin * cout + cout * bias
+    g = 100 * 8192 + 2 * 8192 + sum(conv(a, b, 0) + 2 * b for a, b in ((512, 256), (256, 128), (128, 64))) + conv(64, 3, 1)
+    d = conv(3, 64, 1) + sum(conv(a, b, 1) + 2 * b for a, b in ((64, 128), (128, 256), (256, 512))) + 512 * 16 + 1
+    count = lambda m: sum(p.numel() for p in m.parameters())
+    assert count(decoder(100, (3, 64, 64), 64)) == g and count(critic((3, 64, 64), 64)) == d
+    assert count(critic((3, 64, 64), 64, widest=4)) == d - conv(256, 512, 1) + conv(256, 256, 1) - 512 - 256 * 16 # KEDMI's plan
+    assert critic((1, 16, 16), 8, lambda n: torch.nn.Linear(n, 7))(torch.rand(2, 1, 16, 16)).shape == (2, 7)
+
+
+# %% ../nbs/21_models.ipynb #3cf67f67
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 33, 50), (3, 64, 64)])
+def test_every_vector_entry_and_every_pixel_counts(shape):
+    "Maps never below 4x4; each pixel depends on the vector, the score on each pixel; sigmoid range; uncropped rows are the middle ones"
+    torch.manual_seed(0)
+    k, z = halvings(*shape[1:]), torch.randn(16, 5, requires_grad=True)
+    g, d = decoder(5, shape, 4), critic(shape, 4)
+    x = g(z)
+    assert x.shape == (16, *shape) and 0 < x.min() and x.max() < 1 and min(g.start[1:]) >= 4 and min(shape[1:]) / 2**(k + 1) < 4
+    for pixel in (x[:, 0, 0, 0].sum(), x[:, -1, -1, -1].sum()): assert (torch.autograd.grad(pixel, z, retain_graph=True)[0].abs().sum(0) > 0).all()
+    y = torch.rand(2, *shape, requires_grad=True)
+    assert (torch.autograd.grad(d(y).sum(), y)[0] != 0).double().mean() > .95
+    whole, (c, h, w) = g.last(g.ups(g.stem(z))), shape
+    top, left = (whole.shape[2] - h) // 2, (whole.shape[3] - w) // 2
+    torch.testing.assert_close(x, whole[:, :, top:top + h, left:left + w])
+    assert d.body[:-1](y).shape[2:] == (-(-h // 2**k), -(-w // 2**k))
+
+
+# %% ../nbs/21_models.ipynb #03c6d875
+def test_networks_that_draw_say_what_is_wrong():
+    for f, args, says in ((decoder, (5, (1, 7, 16)), "7x16 pixels"), (decoder, (0, (1, 16, 16)), "of 0 numbers"), (critic, ((1, 16, 16), 0), "width 0"), (critic, ((1, 16, 4),), "16x4")):
+        with pytest.raises(InputError, match=says): f(*args)

@@ -196,6 +196,62 @@ def test_cache_respects_grants_and_damage():
     with expect_fail(InputError, "dict of tensors"): use(t, None, lambda v: v.n)
 
 
+# %% ../nbs/22_targets.ipynb #0a80eff7
+def in_parts(v, die=(), steps=6):
+    "Adds up posteriors and random numbers, with a checkpoint after every second step"
+    first = v.query(v.auxiliary.images[:3]) # paid again by every run
+    had = v.cache.load()
+    i, s = (int(had["i"]), had["s"]) if had else (0, torch.zeros(10))
+    if had: torch.set_rng_state(had["rng"])
+    while i < steps:
+        if i in die: raise KeyboardInterrupt
+        s = s + torch.rand(10) * v.query(v.auxiliary_images[i][None])[0].float() + first[0].float()
+        i += 1
+        if i % 2 == 0: v.cache.save({"i": torch.tensor(i), "s": s, "rng": torch.get_rng_state()})
+    return {"s": s}
+
+
+# %% ../nbs/22_targets.ipynb #7c4611ec
+def test_checkpoint_goes_on_at_the_same_price():
+    from fastcore.test import expect_fail
+    from functools import partial
+    from tempfile import TemporaryDirectory
+    k = Knowledge("static", "black-box", "same")
+    whole = (v0 := small_target().view(k)).cache.get_or_build("x", in_parts)["s"]
+    with TemporaryDirectory() as d:
+        for die in (3, 5):
+            v = small_target().view(k, 0, d)
+            with expect_fail(KeyboardInterrupt): v.cache.get_or_build("x", partial(in_parts, die=(die,)))
+        other = small_target(size=30).view(k, 0, d)
+        other.cache.get_or_build("x", in_parts) # another model: starts anew, and leaves the checkpoint alone
+        assert len(list(Path(d, "artefacts").glob("*.part"))) == 1
+        v = small_target().view(k, 0, d)
+        assert torch.equal(v.cache.get_or_build("x", in_parts)["s"], whole) and v.spent() == v0.spent()
+        assert not list(Path(d, "artefacts").glob("*.part")) and len(list(Path(d, "artefacts").iterdir())) == 2
+    with expect_fail(InputError, "inside the builder"): v.cache.save({})
+
+
+# %% ../nbs/22_targets.ipynb #4e604740
+def test_damaged_and_foreign_checkpoints_are_set_aside():
+    from contextlib import redirect_stderr
+    from functools import partial
+    from io import StringIO
+    from tempfile import TemporaryDirectory
+    k, stop = Knowledge("static", "black-box", "same"), partial(in_parts, die=(3,))
+    whole = small_target().view(k).cache.get_or_build("x", in_parts)["s"]
+    def run(d, name, build):
+        try: return small_target().view(k, 0, d).cache.get_or_build(name, build)["s"]
+        except KeyboardInterrupt: return next(Path(d, "artefacts").glob("*.part"))
+    for spoil in ("cut", "foreign"):
+        with TemporaryDirectory() as d, redirect_stderr(StringIO()) as said:
+            part = run(d, "x", stop)
+            if spoil == "cut": part.write_bytes(part.read_bytes()[:-8])
+            else: part.unlink(), os.replace(run(d, "y", stop), part)
+            assert torch.equal(run(d, "x", in_parts), whole) and Path(f"{part}.bad").exists()
+            assert part.name in said.getvalue() and "building again" in said.getvalue()
+            assert spoil == "cut" or "another recipe" in said.getvalue()
+
+
 # %% ../nbs/22_targets.ipynb #22c0d410
 def reachable(obj, seen=None):
     "Everything that attribute access, slots and containers lead to from obj, functions included but not dissected"
