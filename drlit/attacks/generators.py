@@ -63,6 +63,7 @@ def wgan_critic(G, D, draw: Draw, weight: float = 10.) -> Tensor: # scalar
     with torch.no_grad(): fake = G(draw.latent())
     return D(fake).mean() - D(x).mean() + weight * gradient_penalty(D, x, fake, draw)
 
+# %% ../../nbs/35_generators.ipynb #45fa48d9
 def wgan_generator(G, D, draw: Draw) -> Tensor: # scalar
     "-E D(G(z))"
     return -D(G(draw.latent())).mean()
@@ -72,6 +73,7 @@ def flat(**parts) -> dict: # name -> tensor
     "State dicts in one dictionary of tensors: `generator.stem.0.weight` and so on"
     return {f"{k}.{n}": v for k, state in parts.items() for n, v in state.items()}
 
+# %% ../../nbs/35_generators.ipynb #38190af9
 def part(tensors: dict, name: str) -> dict:
     "One of the state dicts that `flat` put together"
     return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
@@ -81,6 +83,7 @@ def adam_state(opt: torch.optim.Adam) -> dict: # name -> tensor
     "The moments and step counts of an Adam"
     return {f"{i}.{k}": v for i, s in opt.state_dict()["state"].items() for k, v in s.items()}
 
+# %% ../../nbs/35_generators.ipynb #6e8aa813
 def set_adam_state(opt, state: dict):
     "Put them back"
     own = opt.state_dict()
@@ -121,6 +124,7 @@ def take_step(loss: Tensor, opt, name: str, run: GanRun) -> float:
     opt.step()
     return v
 
+# %% ../../nbs/35_generators.ipynb #a3e024a6
 def iterate(run: GanRun, critic_loss, generator_loss) -> list: # the two losses
     "The critic's steps and one of the generator"
     G, D = run.G, run.D
@@ -181,6 +185,7 @@ def wgan(view, # reads nothing but the auxiliary images and their shape
     losses = train_gan(G, D, (view.auxiliary_images,), plan, seed=view.seed, device=view.device, keep=view.cache, desc=desc)
     return flat(generator=G.state_dict(), critic=D.state_dict(), run=dict(losses=losses))
 
+# %% ../../nbs/35_generators.ipynb #aa154e13
 def revived(module: nn.Module, # of the right architecture
             tensors: dict, name: str, # what a builder returned, and which part of it
             device="cpu") -> nn.Module: # in evaluation mode, its parameters without gradient
