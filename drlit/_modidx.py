@@ -173,6 +173,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drlit.bench.check_plan': ('bench.html#check_plan', 'drlit/bench.py'),
                              'drlit.bench.collect': ('bench.html#collect', 'drlit/bench.py'),
                              'drlit.bench.commit': ('bench.html#commit', 'drlit/bench.py'),
+                             'drlit.bench.comparable': ('bench.html#comparable', 'drlit/bench.py'),
                              'drlit.bench.controls_of': ('bench.html#controls_of', 'drlit/bench.py'),
                              'drlit.bench.distances': ('bench.html#distances', 'drlit/bench.py'),
                              'drlit.bench.expand': ('bench.html#expand', 'drlit/bench.py'),

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'GROUPS', 'COLUMNS', 'DISK', 'FLOATS', 'Cell', 'adversary', 'controls_of',
            'offered', 'inapplicable', 'expand', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key', 'Store',
-           'sha256_of', 'Workshop', 'one_thread', 'made_by', 'commit', 'attack_cell', 'sides', 'distances',
-           'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'stub',
-           'of_the_disk', 'first_of_each', 'beside', 'collect', 'row_of', 'write_results', 'bench', 'score_files']
+           'sha256_of', 'Workshop', 'one_thread', 'made_by', 'commit', 'attack_cell', 'sides', 'comparable',
+           'distances', 'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule',
+           'open_run', 'stub', 'of_the_disk', 'first_of_each', 'beside', 'collect', 'row_of', 'write_results', 'bench',
+           'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -370,6 +371,12 @@ def sides(cell: Cell, s, # a Split
     if cell.attack == REFERENCE: return private, None
     return {"none": (private, heldout), "wrong_key": (private, heldout), "held_out": (heldout, None), "held_out_key": (heldout, private)}[cell.control]
 
+# %% ../nbs/50_bench.ipynb #9f67faea
+def comparable(rec: Reconstruction, truth) -> Reconstruction:
+    "Without its labels where they name a class that the truth lacks"
+    lost = rec.labels is not None and truth.labels is not None and not torch.isin(rec.labels, truth.labels).all()
+    return Reconstruction(rec.images, None, rec.log) if lost else rec
+
 # %% ../nbs/50_bench.ipynb #1bb1d238
 def distances(rec, tar, # with .images, and .labels or None
               metric: str) -> list: # of (m_c, n_c) matrices
@@ -532,6 +539,7 @@ def stub(job: Job, source: str, metric: str, status: str, error: str = "") -> di
 def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     "One row: one metric of one cell"
     truth, unseen = sides(job.cell, self.shop.split(job.cell))
+    rec = comparable(rec, truth)
     if metric in DATASET_METRICS: row = score_set(metric, rec, truth, unseen, self.shop.extractor(job.cell.data))
     else: row = score_samples(metric, rec, truth, unseen, self.plan.permutations, job.cell.seed)
     about = stub(job, self.shop.images(job.cell.data).source, metric, "ok")
@@ -594,10 +602,12 @@ def keep_pictures(self: Run, job: Job, rec):
     "Store a few images for the report"
     path, private = self.store.file("pictures", job.attack, "npz"), not self.shop.images(job.cell.data).publishable
     if path.exists() or (private and job.family in ("null", "reference")): return
+    near, unseen = sides(job.cell, self.shop.split(job.cell))
+    rec = comparable(rec, near)
     i = first_of_each(rec)
     some = ImageSet(rec.images[i], torch.zeros(len(i)).long() if rec.labels is None else rec.labels[i])
     rows = {"reconstruction": some.images}
-    if not private: rows |= beside(some, *sides(job.cell, self.shop.split(job.cell)), labelled=rec.labels is not None)
+    if not private: rows |= beside(some, near, unseen, labelled=rec.labels is not None)
     write_npz(path, **({} if rec.labels is None else {"labels": some.labels}), **rows)
 
 # %% ../nbs/50_bench.ipynb #6429b9ac

@@ -94,6 +94,17 @@ def test_a_folder_that_cannot_be_written_is_named():
     with pytest.raises(InputError, match="cannot write to .*file/out .*--out"): Store(blocked/"out")
 
 
+# %% ../nbs/50_bench.ipynb #40ee6076
+def test_a_class_that_nobody_has_is_matched_globally():
+    "A recovered label outside the truth: every image has its nearest in the whole set; otherwise classes count"
+    x = torch.tensor([0., .4, 1.]).view(3, 1, 1, 1).expand(3, 1, 12, 12).contiguous()
+    truth, found = Reconstruction(x, torch.tensor([0, 0, 2])), Reconstruction(x[[2, 1]], torch.tensor([0, 2]))
+    own, lost = comparable(found, truth), comparable(Reconstruction(found.images, torch.tensor([0, 1])), truth)
+    assert own is found and abs(score_samples("mse", own, truth)["value"] - .36) < 1e-6 # to 0.4, and to 1
+    row = score_samples("mse", lost, truth)
+    assert row["value"] < 1e-9 and row["features"] == "matching=global"
+
+
 # %% ../nbs/50_bench.ipynb #72f042e5
 def sets(seed=0): # 12 random images each: a reconstruction, a private and a held-out set
     g = torch.Generator().manual_seed(seed)
