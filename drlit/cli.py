@@ -8,7 +8,7 @@ import warnings
 from dataclasses import replace
 
 import drlit
-from drlit.profiles import InputError, profile
+from drlit.profiles import InputError, profile, read_grid
 
 ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
 
@@ -79,12 +79,21 @@ def numbers(text):
 def bench(args):
     "drlit bench"
     from drlit.bench import bench as measure
+    from drlit.engines import engine
     from drlit.report import report
-    changes = dict(data=args.data, similar=args.similar, attacks=args.attacks, sizes=args.sizes, seeds=args.seeds, arch=args.arch, metrics=args.metrics)
-    plan = replace(profile(args.profile), **{k: v for k, v in changes.items() if v is not None})
-    if args.data is not None and args.similar is None: plan = replace(plan, similar="")
-    frame = measure(plan, args.out, device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
+    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
+    workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries)
+    frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out, report)
+
+
+def plans(args):
+    "What to measure: the sets of a grid file, or one profile; options on the command line override either"
+    changes = {k: v for k in ("data", "similar", "attacks", "sizes", "seeds", "arch", "variants", "metrics") if (v := getattr(args, k)) is not None}
+    if args.grid and args.profile: raise InputError("--grid and --profile both say where to start; the grid file names its profile itself")
+    if args.grid: return [replace(p, **changes) for p in read_grid(args.grid)]
+    if args.data is not None and args.similar is None: changes["similar"] = ""
+    return [replace(profile(args.profile or "quick"), **changes)]
 
 
 def finish(frame, out, report):
@@ -93,7 +102,7 @@ def finish(frame, out, report):
     print(text)
     print(f"\nreport: {page}\nresults: {os.path.join(out, 'results.csv')}")
     failed = frame[frame.status == "failed"]
-    if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}", file=sys.stderr)
+    if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again", file=sys.stderr)
     return 1 if len(failed) else 0
 
 
@@ -139,19 +148,28 @@ def parser():
 def add_bench(sub):
     text = "Train targets, run attacks and controls, score everything, print the table and write report.html. Lists are comma-separated. The same command again computes only what is missing."
     b = sub.add_parser("bench", help="measure attacks; the same again resumes", description=text)
-    b.add_argument("--profile", default="quick", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
+    b.add_argument("--profile", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
+    b.add_argument("--grid", metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
     b.add_argument("--data", metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
     b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
     b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
     b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
-    b.add_argument("--arch", metavar="A", help="target architecture: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
+    b.add_argument("--arch", type=words, metavar="A,B", help="target architectures: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
+    b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, ...")
     b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set")
     b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
     b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")
     b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html (default drlit-out)")
     b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
+    b.add_argument("--engine", default="local", metavar="E", help="who computes: local (processes on this machine) or ray (default local)")
+    b.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
+    b.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, whose machines share the folder --out; without it Ray is started here")
+    b.add_argument("--cpus-per-cell", type=float, default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
+    b.add_argument("--gpus-per-cell", type=float, default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
+    b.add_argument("--retries", type=int, default=2, metavar="R", help="of a cell whose worker died (default 2)")
+    b.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     b.set_defaults(do=bench)
 
 

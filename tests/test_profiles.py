@@ -3,12 +3,15 @@
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 import json
 import os
 import pytest
+import sys
 import tempfile
 from drlit.profiles import *
 
@@ -45,6 +48,14 @@ def test_options_are_typed_and_inherit_nothing():
     assert (b.data, b.seeds, b.options, b.training) == ("y", (0, 1), {}, {})
 
 
+# %% ../nbs/00_profiles.ipynb #6205ee86
+def test_fields_of_an_attacks_own_target_stand_apart_from_its_options():
+    path = Path(tempfile.mkdtemp()) / "own.ini"
+    path.write_text("[a]\ndata = d\n[a:bias_rec]\nsteps = 5\ntarget.sizes = [20, 40]\ntarget.width = 64\n[a:mi_face]\n[a:kedmi]\ntarget.arch = mlp\n")
+    p = profile("a", path)
+    assert p.options == {"bias_rec": {"steps": 5}, "mi_face": {}} and p.targets == {"bias_rec": {"sizes": [20, 40], "width": 64}, "kedmi": {"arch": "mlp"}}
+
+
 # %% ../nbs/00_profiles.ipynb #08ca3b8f
 def test_wrong_settings_are_refused_by_name():
     path = Path(tempfile.mkdtemp()) / "bad.ini"
@@ -54,6 +65,23 @@ def test_wrong_settings_are_refused_by_name():
         path.write_text(text)
         with pytest.raises(InputError, match=message): profile("q", path)
     with pytest.raises(InputError, match=r"\[command line\] update_size = '1.5'"): override(Profile("q", "d"), update_size="1.5")
+
+
+# %% ../nbs/00_profiles.ipynb #14f0edf9
+def test_a_grid_file_is_profiles_over_a_profile():
+    folder = Path(tempfile.mkdtemp())
+    (folder / "s.ini").write_text("[DEFAULT]\ndata = d\nseeds = 0, 1\n[q]\nsizes = 10\n[q:mi_face]\nlr = 1\n")
+    def read(text):
+        (folder / "g.toml").write_text(text)
+        return read_grid(folder / "g.toml", folder / "s.ini")
+    q = profile("q", folder / "s.ini")
+    assert read("profile = 'q'") == [q]
+    assert read("profile = 'q'\nseeds = 7\n[[set]]\ndata = 'e'\n[[set]]\nseeds = [3, 4]\ntraining.batch = 8\ntargets.bias_rec.sizes = [20]") == [
+        override(q, data="e", seeds="7"), replace(q, seeds=(3, 4), training={"batch": 8}, targets={"bias_rec": {"sizes": [20]}})]
+    for text, message in {"profile = 'q'\nsizes = [1.5]": "whole numbers", "profile = 'r'": "did you mean 'q'|unknown profile", "profile = 'q'\n[[set]]\narchs = 'cnn'": "set 1'; did you mean|set 1.*'arch'",
+                          "profile = 'q'\nupdate_size = 'x'": "expected a whole number", "x = ": "not a TOML file"}.items():
+        with pytest.raises(InputError, match=message): read(text)
+    with pytest.raises(InputError, match="no grid file"): read_grid(folder / "none.toml")
 
 
 # %% ../nbs/00_profiles.ipynb #f4afe58d

@@ -39,6 +39,7 @@ class Attack:
     version: ClassVar[int] = 1 # raise it when results change
     quick: ClassVar[dict] = {} # options that make it run in about a second, for tests
     quick_target: ClassVar[dict] = {} # recipe fields of a small target that it can attack, for tests
+    own_target: ClassVar[dict] = {} # sizes, update_size and recipe fields of a further target that the benchmark attacks; {} = none
 
     def needs(self) -> Knowledge:
         "The least knowledge that these options need"
