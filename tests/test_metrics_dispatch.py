@@ -3,6 +3,8 @@
 Every operation is watched by a `TorchDispatchMode`. The loop runs on the CPU, and again on the `meta` device, which stands in for an
 accelerator: a tensor made on the CPU by mistake is seen, and a read of a value fails.
 """
+import signal
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from drlit.metrics import sample
-from drlit.metrics.sample import METRICS, lpips_metric, nearest, pairwise
+from drlit.metrics.sample import METRICS, blocks, lpips_metric, nearest, pairwise
 
 READS = {"_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "_unique2", "unique_dim", "unique_consecutive", "masked_select"}
 LPIPS = lpips_metric("alex", "random")
@@ -114,16 +116,47 @@ def test_small_blocks_change_nothing(name, monkeypatch):
         assert (pairwise(x, y, metric(name)) - full).abs().max() < 1e-5
 
 
-def test_threads_change_nothing():
-    "SSIM gives its blocks to threads; the setting is put back, also after an error in a thread"
-    g = torch.Generator().manual_seed(3)
-    x, y = torch.rand(70, 1, 32, 32, generator=g), torch.rand(80, 1, 32, 32, generator=g)
-    want, full = nearest(x, y, "ssim"), pairwise(x, y, "ssim")
+@pytest.mark.parametrize("channels, classes", [(1, 1), (3, 3)])
+def test_threads_change_nothing(channels, classes, monkeypatch):
+    "SSIM gives each thread rows of its own: values, indices and matrices are the same to the last bit"
+    monkeypatch.setattr(sample, "_search", lambda *a, _search=sample._search: used.add(threading.get_ident()) or _search(*a))
+    g, used, found = torch.Generator().manual_seed(3), set(), []
+    x, y = torch.rand(300, channels, 32, 32, generator=g), torch.rand(140, channels, 32, 32, generator=g)
+    a, b = torch.arange(300) % classes, torch.arange(140) % classes
+    for threads in (1, 2, 5):
+        used.clear()
+        torch.set_num_threads(threads)
+        found.append([*nearest(x, y, "ssim", a, b), pairwise(x, y, "ssim"), *(m for *_, m in blocks(x, y, "ssim", a, b))])
+        assert torch.get_num_threads() == threads and (threading.get_ident() in used) == (threads == 1)
+    assert all(torch.equal(one, many) for other in found[1:] for one, many in zip(found[0], other, strict=True))
+
+
+def long_work(k, first):
+    "The first of many jobs does as it is told"
+    if k == 0: first()
+    return (torch.rand(128, 128) @ torch.rand(128, 128)).sum()
+
+
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+@pytest.mark.parametrize("first, error", [(lambda: 1 / 0, ZeroDivisionError), (interrupt, KeyboardInterrupt)])
+def test_errors_and_interrupts_are_passed_on(first, error):
+    "The rest of the work is dropped, the number of threads put back"
     torch.set_num_threads(3)
-    got = nearest(x, y, "ssim")
-    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1]) and (pairwise(x, y, "ssim") - full).abs().max() < 1e-6
-    with pytest.raises(ZeroDivisionError), sample._workers(2) as each: list(each(lambda k: 1 / k, [1, 0]))
-    assert torch.get_num_threads() == 3
+    done = []
+    with pytest.raises(error), sample._workers(1) as each: list(each(lambda k: done.append(long_work(k, first)), range(20_000)))
+    assert torch.get_num_threads() == 3 and len(done) < 20_000
+
+
+def test_one_thread_needs_no_pool(monkeypatch):
+    "Nor do engines of long products, which torch splits itself"
+    monkeypatch.setattr(sample, "ThreadPoolExecutor", None)
+    x = torch.rand(9, 1, 12, 12)
+    assert nearest(x, x, "ssim")[1].tolist() == list(range(9))
+    torch.set_num_threads(2)
+    assert nearest(x, x, "mse")[1].tolist() == list(range(9))
 
 
 def test_the_watch_itself():

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'C1', 'C2', 'TRUNKS', 'METRICS', 'KEEP', 'Bank', 'Euclid', 'pixels', 'gaussian', 'window', 'band', 'Tile',
-           'tiles', 'Ssim', 'lpips_net', 'phi', 'Metric', 'lpips_metric', 'pairwise', 'blocks', 'nearest', 'coverage',
-           'coverage_levels', 'SampleScore', 'sample_metric']
+           'tiles', 'Ssim', 'lpips_net', 'phi', 'Metric', 'lpips_metric', 'pairwise', 'blocks', 'Part', 'nearest',
+           'coverage', 'coverage_levels', 'SampleScore', 'sample_metric']
 
 # %% ../../nbs/10_sample_metrics.ipynb #09f4a674
 import math
@@ -42,6 +42,11 @@ def _full_float32():
     finally: torch.set_float32_matmul_precision(before)
 
 # %% ../../nbs/10_sample_metrics.ipynb #18d1e0ef
+def _spans(n, most):
+    "Near-equal slices of at most `most` of n"
+    g = math.ceil(n / math.ceil(n / most))
+    return [slice(o, min(o + g, n)) for o in range(0, n, g)]
+
 class Bank:
     "The rows of a set of images: computed once and kept while they fit the budget, else computed when asked for"
     budget = 2**28 # bytes kept for one set
@@ -51,7 +56,7 @@ class Bank:
         self.step = max(1, min(256, 2**24 // width)) # images embedded at a time
         self.kept = self(images) if len(images) * width * 4 <= self.budget else None
 
-    def __call__(self, images): return torch.cat([self.embed(x) for x in images.split(self.step)])
+    def __call__(self, images): return torch.cat([self.embed(images[s]) for s in _spans(len(images), self.step)])
     def __len__(self): return len(self.images)
     def __getitem__(self, i): return self(self.images[i]) if self.kept is None else self.kept[i]
 
@@ -59,6 +64,7 @@ class Bank:
 class Euclid:
     "Squared distances of rows, times `scale`, by matrix products"
     chunk = 2048 # terms of one product
+    share = None # its products are long: torch splits each over its threads
 
     def __init__(self, embed, width, scale=1., shift=0.):
         self.embed, self.width, self.scale, self.shift = embed, width, scale, shift
@@ -126,19 +132,13 @@ class Tile(NamedTuple):
     gh: Tensor # (positions down, rows) float64
     gw: Tensor # (positions across, cols) float64
 
-# %% ../../nbs/10_sample_metrics.ipynb #d10f4f6d
-def _runs(n, most):
-    "Split n positions into near-equal runs of at most `most`: (start, length)"
-    g = math.ceil(n / math.ceil(n / most))
-    return [(o, min(g, n - o)) for o in range(0, n, g)]
-
 # %% ../../nbs/10_sample_metrics.ipynb #ad377ede
 def tiles(shape, # (C, H, W)
           device): # -> list of Tile
     "The tiles of an image of that shape"
     c, h, w = shape
     k, most = window(h, w), 22 if max(h, w) <= 64 else 54
-    down, across = ([(slice(o, o + m + k - 1), band(m + k - 1, k).to(device)) for o, m in _runs(s - k + 1, most)] for s in (h, w))
+    down, across = ([(slice(s.start, s.stop + k - 1), band(s.stop - s.start + k - 1, k).to(device)) for s in _spans(n - k + 1, most)] for n in (h, w))
     return [Tile(ch, i, j, gh, gw) for ch in range(c) for i, gh in down for j, gw in across]
 
 # %% ../../nbs/10_sample_metrics.ipynb #43a4169f
@@ -190,19 +190,19 @@ def _pair_loop(left, right, tile):
     return out.sum((1, 2), dtype=torch.float64)
 
 # %% ../../nbs/10_sample_metrics.ipynb #8413d350
-def _threads(device, units): return max(1, min(torch.get_num_threads(), units)) if device.type == "cpu" else 1
-
 @contextmanager
-def _workers(n):
-    "A `map` over n CPU threads whose torch operations are serial; the plain `map` for one"
-    if n < 2:
+def _workers(share):
+    "A `map` over as many threads as torch uses, with serial operations in each; the plain `map` for one, or without shares"
+    before = torch.get_num_threads()
+    if before == 1 or not share:
         yield map
         return
-    before = torch.get_num_threads()
     torch.set_num_threads(1) # for this thread, and for threads started from now on
-    try:
-        with ThreadPoolExecutor(n) as pool: yield pool.map
-    finally: torch.set_num_threads(before)
+    pool = ThreadPoolExecutor(before)
+    try: yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True) # after an error or an interrupt nothing more is begun
+        torch.set_num_threads(before)
 
 # %% ../../nbs/10_sample_metrics.ipynb #2e4f3a94
 class Ssim:
@@ -214,19 +214,17 @@ class Ssim:
         self.tiles = tiles(shape, device)
         area = [len(t.gh) * len(t.gw) for t in self.tiles]
         self.scale = 1 / sum(area)
-        self.width = max(1, (46000 if device.type == "cpu" else 2**22) // max(area))
+        self.share, positions = (128, 50000) if device.type == "cpu" else (None, 2**22)
+        self.width = max(1, positions // max(area))
 
     def bank(self, images): return images
 
     def block(self, a, b, dtype=torch.float32):
         "Costs between all images of two blocks, and their slack"
         out = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-        n = _threads(a.device, len(a) * len(b) // 2048)
-        step = math.ceil(len(b) / (n * math.ceil(max(1, round(len(b) / self.width)) / n))) # near-equal blocks, as many for every thread
-        with _workers(n) as each:
-            for tile in self.tiles:
-                left = [torch.cat(p).unbind() for p in zip(*each(lambda x: _left(x, tile, self.scale), a.split(32)))]
-                for o, part in zip(out.split(step, 1), each(lambda y: _pair_loop(left, _right(y, tile), tile), b.split(step))): o.sub_(part)
+        for tile in self.tiles:
+            left = [p.unbind() for p in _left(a, tile, self.scale)]
+            for t in _spans(len(b), self.width): out[:, t].sub_(_pair_loop(left, _right(b[t], tile), tile))
         return out.to(dtype), a.new_full((len(a),), self.slack)
 
     def pairs(self, a, b): return -self.scale * sum(_exact_ssim(a, b, tile) for tile in self.tiles)
@@ -363,13 +361,12 @@ def _classes(rec_labels, tar_labels, n_rec, n_tar):
     return [(c, r[c], t[c]) for c in sorted(r)]
 
 # %% ../../nbs/10_sample_metrics.ipynb #43649fa6
-def _spans(n, step): return [slice(i, min(i + step, n)) for i in range(0, n, step)]
-
 def _all_pairs(eng, a, b):
     "All costs between two banks, block by block"
-    out = [torch.cat([eng.block(x, b[t], torch.float64)[0] for t in _spans(len(b), eng.right)], 1)
-           for x in (a[s] for s in _spans(len(a), eng.left))]
-    return torch.cat(out)
+    def rows(s):
+        x = a[s]
+        return torch.cat([eng.block(x, b[t], torch.float64)[0] for t in _spans(len(b), eng.right)], 1)
+    with _workers(eng.share) as each: return torch.cat([*each(rows, _spans(len(a), eng.share or eng.left))])
 
 def _engine(metric, images): return metric.fn(tuple(images.shape[1:]), images.device)
 
@@ -426,8 +423,7 @@ def _scan(eng, a, b):
 # %% ../../nbs/10_sample_metrics.ipynb #40994d4e
 def _exact(eng, a, b, i, j):
     "Float64 costs of the pairs (i, j)"
-    parts = _spans(len(i), eng.few)
-    with _workers(_threads(i.device, len(parts))) as each: return torch.cat([*each(lambda s: eng.pairs(a[i[s]], b[j[s]]), parts)])
+    return torch.cat([eng.pairs(a[i[s]], b[j[s]]) for s in _spans(len(i), eng.few)])
 
 def _first_min(i, j, cost, n):
     "Per row 0..n-1: the smallest cost among its pairs (i, j) and the lowest column that has it"
@@ -463,6 +459,26 @@ def _distinct(x):
     at = torch.arange(len(x), device=x.device)
     return at.new_full((len(values),), len(x)).scatter_reduce_(0, group, at, "amin").sort()[0]
 
+# %% ../../nbs/10_sample_metrics.ipynb #f7b14e14
+class Part:
+    "Some images of a set, taken out when asked for"
+    def __init__(self, images, at): self.images, self.at = images, at
+    def __len__(self): return len(self.at)
+    def __getitem__(self, i): return self.images[self.at[i]]
+
+# %% ../../nbs/10_sample_metrics.ipynb #c6603982
+def _jobs(rec, tar, classes, share):
+    "The search in parts: the reconstructions of a class, a share of them at a time, and its distinct target images"
+    for _, i, j in classes:
+        i, j = i.to(rec.device), j.to(rec.device)
+        j = j[_distinct(tar[j])]
+        for s in _spans(len(i), share or len(i)): yield Part(rec, i[s]), Part(tar, j)
+
+def _search(eng, x, y):
+    "Of one part: the reconstructions' indices, their smallest costs, and the target images' indices"
+    cost, k = _argmin(eng, eng.bank(x), eng.bank(y))
+    return x.at, cost, y.at[k]
+
 # %% ../../nbs/10_sample_metrics.ipynb #b14eee84
 @torch.no_grad()
 def nearest(rec, # reconstructions (m, C, H, W) in [0,1]
@@ -475,12 +491,8 @@ def nearest(rec, # reconstructions (m, C, H, W) in [0,1]
     metric, (rec, tar) = _metric(metric), _two_sets(rec, tar)
     classes = _classes(rec_labels, tar_labels, len(rec), len(tar))
     eng, cost, index = _engine(metric, rec), rec.new_empty(len(rec), dtype=torch.float64), rec.new_empty(len(rec), dtype=torch.long)
-    with _full_float32():
-        for _, i, j in classes:
-            i, j = i.to(rec.device), j.to(rec.device)
-            j = j[_distinct(tar[j])]
-            cost[i], k = _argmin(eng, eng.bank(rec[i]), eng.bank(tar[j]))
-            index[i] = j[k]
+    with _full_float32(), _workers(eng.share) as each:
+        for i, best, j in each(lambda job: _search(eng, *job), _jobs(rec, tar, classes, eng.share)): cost[i], index[i] = best, j
     return metric.value(cost), index
 
 # %% ../../nbs/10_sample_metrics.ipynb #1b938e6a
