@@ -134,6 +134,41 @@ def score(args):
     return 0
 
 
+def judge(args):
+    "drlit judge"
+    from drlit.judge import Embedded, Endpoint, Protocol, ask, panel_of, tokens
+    protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question else {}))
+    limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
+    judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
+    fixed = dict(arch=args.arch, variant=args.variant, seed=args.seed, size=args.size)
+    panels = [panel_of(args.run, a, args.over, args.targets, args.equal, data_root=args.data_root, **fixed) for a in (args.attack, *(args.controls or ()))]
+    if args.model:
+        n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
+        price = f", at most {judge.cost(n * each, n * judge.max_tokens):.2f} dollars" if judge.price else ""
+        print(f"drlit: {n} questions of about {each} tokens{price}; what was answered before is not asked again", file=sys.stderr)
+    return show_verdicts([ask(judge, p, protocol, os.path.join(args.run[0], "judge")) for p in panels], args.json)
+
+
+def show_verdicts(found, as_json):
+    "The tallies, the place bias and the faults of a judge"
+    import pandas as pd
+
+    from drlit.judge import position_bias, ranking, tally
+    table = pd.concat([tally(v) for v in found], ignore_index=True)
+    ranks = pd.concat([ranking(v).assign(source=v.source) for v in found], ignore_index=True)
+    bias = [] if found[0].protocol.order == "fixed" else [dict(source=v.source, **vars(position_bias(v))) for v in found]
+    open_ = [int((v.frame.choice < 0).sum()) for v in found]
+    if as_json: print(json.dumps(dict(tally=table.to_dict("records"), ranking=ranks.to_dict("records"), bias=bias, unanswered=open_, faults=[dict(v.faults) for v in found], dollars=sum(v.spent for v in found)), indent=1))
+    else:
+        print(table.round(3).to_string(index=False), "", ranks.round(2).to_string(index=False), sep="\n")
+        for b in bias: print(f"\n{b['source']}: share of each place {', '.join(f'{s:.2f}' for s in b['shares'])}; p = {b['p']:.2g} that no place is preferred", end="")
+        print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; strength: freed of the place.\n"
+              "Each candidate was chosen with the private image in hand: read a row beside its control, such as --controls null_noise.")
+        for v, n in zip(found, open_):
+            if n or v.faults: print(f"{v.source}: {n} questions without an answer; faults {dict(v.faults)}; {v.spent:.2f} dollars")
+    return 1 if any(open_) else 0
+
+
 # ---------------------------------------------------------------- the command line
 
 def parser():
@@ -141,7 +176,7 @@ def parser():
     p = Parser(prog="drlit", description=ABOUT, epilog=HELP)
     p.add_argument("--version", action="version", version=f"drlit {drlit.__version__}")
     sub = p.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub)
+    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub), add_judge(sub)
     return p
 
 
@@ -197,6 +232,46 @@ def add_report(sub):
     r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
     r.add_argument("folder", metavar="DIR")
     r.set_defaults(do=report)
+
+
+def pair(text):
+    "IN,OUT -> two prices"
+    try: low, high = map(float, text.split(","))
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not two prices, such as 2.5,10") from None
+    return low, high
+
+
+def assignment(text):
+    "NAME=JSON -> (name, value)"
+    name, _, value = text.partition("=")
+    try: return name, json.loads(value)
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a JSON value, such as temperature=1 or max_tokens=null") from None
+
+
+def add_judge(sub):
+    text = ("The paper's judge (section 6.1): for every private image one candidate per training size, and a judge that names the most similar. Without --model the judge is a metric, offline. "
+            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge: the same command again asks only what is missing.")
+    j = sub.add_parser("judge", help="let a vision language model, or a metric, choose between training sizes", description=text)
+    j.add_argument("run", nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
+    j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")
+    j.add_argument("--controls", type=words, metavar="A,B", help="null adversaries of the same runs, judged the same way")
+    j.add_argument("--over", default="size", metavar="F", help="what candidates differ in: size, variant or arch (default size)")
+    j.add_argument("--arch", metavar="A"), j.add_argument("--variant", metavar="V"), j.add_argument("--size", type=int, metavar="N")
+    j.add_argument("--seed", type=int, metavar="S", help="of the cells, where a run has several")
+    j.add_argument("--model", metavar="M", help="as the endpoint calls it"), j.add_argument("--base-url", metavar="URL", help="of the endpoint (default: OpenAI's)")
+    j.add_argument("--metric", default="ssim", metavar="M", help="the judge where no model is named: ssim, mse, lpips, ... (default ssim)")
+    j.add_argument("--votes", type=int, default=5, metavar="V", help="per target (default 5)"), j.add_argument("--targets", type=int, default=1000, metavar="N", help="at most so many, drawn at random (default 1000)")
+    j.add_argument("--mode", default="all", metavar="M", help="all candidates at once (all) or two by two (pairs)")
+    j.add_argument("--order", default="shuffled", metavar="O", help="shuffled anew for each vote, or fixed as in the paper")
+    j.add_argument("--question", metavar="TEXT", help="another wording; {k} stands for the number of candidates")
+    j.add_argument("--equal", action="store_true", help="let every option offer equally many reconstructions of a class")
+    j.add_argument("--concurrency", type=int, metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=float, metavar="R", help="requests a minute, at most")
+    j.add_argument("--timeout", type=float, metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=int, metavar="PX", help="longer side of the images sent (default 256)")
+    j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=float, metavar="USD", help="stop before it is exceeded")
+    j.add_argument("--set", type=assignment, action="append", metavar="K=V", help="further field of the request, such as temperature=1; may be repeated")
+    j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
+    j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
+    j.set_defaults(do=judge)
 
 
 def parse(argv):
