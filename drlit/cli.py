@@ -169,6 +169,19 @@ def show_verdicts(found, as_json):
     return 1 if any(open_) else 0
 
 
+def claims(args):
+    "drlit claims"
+    from drlit.claims import LEDGER, ledger, load_rows
+    found = ledger(load_rows(args.run) if args.run else None)
+    if args.json: print(json.dumps([{k: getattr(v, k) for k in ("id", "verdict", "figure", "interval", "scale", "about", "published", "claim")} for v in found], indent=1))
+    else:
+        from drlit.report import number
+        for v in found:
+            figure = "" if v.figure is None else f": {number(v.figure)}" + (f" ({number(v.interval[0])} to {number(v.interval[1])})" if v.interval else "")
+            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}\n    {v.about}{figure}", *(f"    {k}: {t}" for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
+    return 0
+
+
 # ---------------------------------------------------------------- the command line
 
 def parser():
@@ -176,7 +189,7 @@ def parser():
     p = Parser(prog="drlit", description=ABOUT, epilog=HELP)
     p.add_argument("--version", action="version", version=f"drlit {drlit.__version__}")
     sub = p.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub), add_judge(sub)
+    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub), add_judge(sub), add_claims(sub)
     return p
 
 
@@ -232,6 +245,14 @@ def add_report(sub):
     r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
     r.add_argument("folder", metavar="DIR")
     r.set_defaults(do=report)
+
+
+def add_claims(sub):
+    text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C19: ten seconds)."
+    c = sub.add_parser("claims", help="the paper's claims, judged on a run", description=text)
+    c.add_argument("run", nargs="?", metavar="RUN", help="a folder that `drlit bench --out` wrote, or a results.csv")
+    c.add_argument("--json", action="store_true", help="as a JSON list of all twenty: id, verdict, figure, interval, scale, ...")
+    c.set_defaults(do=claims)
 
 
 def pair(text):

@@ -400,3 +400,12 @@ def test_report_of_a_finished_run(finished, drl, tmp_path):
 def test_output_into_a_closed_pipe(environment):
     done = subprocess.run(f"{sys.executable} -m drlit.cli attacks | head -1", shell=True, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith("attack") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_claims(capsys, tmp_path):
+    "All twenty, as text and as JSON; a run that is not there is named"
+    assert main(["claims", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [c["id"] for c in found] == [f"C{i:02}" for i in range(1, 21)] and {"id", "verdict", "figure", "interval", "scale"} <= set(found[0])
+    assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C19": "reproduced"}
+    assert main(["claims", str(tmp_path / "nothing")]) == 2 and "no run at" in capsys.readouterr().err
