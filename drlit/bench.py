@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'VARIANTS', 'BEAT', 'STALE', 'HOST', 'GROUPS', 'COLUMNS', 'DISK', 'PATIENCE',
-           'FLOATS', 'Cell', 'adversary', 'controls_of', 'offered', 'inapplicable', 'expand', 'Setting', 'own_setting',
-           'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key', 'Store', 'sha256_of', 'alive',
-           'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides', 'comparable', 'distances',
-           'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run',
-           'known_data', 'stub', 'of_the_disk', 'Opening', 'elsewhere', 'handed', 'told', 'first_of_each', 'beside',
-           'collect', 'jobs_of', 'row_of', 'write_results', 'bench', 'score_files']
+           'FLOATS', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'inapplicable', 'expand',
+           'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key', 'Store',
+           'sha256_of', 'alive', 'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides',
+           'comparable', 'distances', 'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan',
+           'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk', 'builds', 'Opening', 'elsewhere', 'handed',
+           'told', 'first_of_each', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
+           'bench', 'timings', 'target_of', 'pass_seconds', 'price', 'forecast', 'Status', 'survey', 'owner_of',
+           'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -29,6 +31,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from inspect import ismodule
 from itertools import count, product
 from pathlib import Path
@@ -37,6 +40,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from fastcore.basics import patch
+from safetensors import safe_open
 
 # %% ../nbs/50_bench.ipynb #e93cd427
 import drlit
@@ -49,7 +53,7 @@ from .features import embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
 from .metrics.leakage import bootstrap_interval, heldout_gap, levels
 from .metrics.sample import METRICS, nearest, pairwise
-from .models import ARCHS, model_files, training_for
+from .models import ARCHS, build, model_files, training_for
 from .profiles import InputError, Profile, pick
 from .targets import Recipe, model_key, train_target
 from .taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
@@ -384,6 +388,17 @@ def claim(self: Store, keys): # gives True where they are all ours
             _held.discard(path)
             for p in self.root.glob(f"claims/{path.stem}.*"): p.unlink(missing_ok=True)
 
+# %% ../nbs/50_bench.ipynb #90c9fbb7
+@patch
+def sweep(self: Store):
+    "Clear away what the dead left: their claims, and half-written files without a name"
+    claims = list(self.root.glob("claims/[!.]*"))
+    if all(map(stale, claims)):
+        for p in claims: p.unlink(missing_ok=True)
+    for p in self.root.glob("*/.*.tmp"):
+        with suppress(OSError):
+            if time.time() - p.stat().st_mtime > 3600: p.unlink()
+
 # %% ../nbs/50_bench.ipynb #252885ce
 class Workshop:
     "What cells share, made once: image sets, splits, targets, extractors"
@@ -482,18 +497,21 @@ def commit() -> str: # "" outside a clone
 # %% ../nbs/50_bench.ipynb #aa4279e1
 def attack_cell(cell: Cell, shop: Workshop): # -> (Reconstruction, record)
     "Run a cell's attack"
-    start, old = time.perf_counter(), artefacts(shop.root)
+    start, old = time.perf_counter(), {*artefacts(shop.root)}
     target = shop.target(cell)
     trained = time.perf_counter()
     victim = target.decoy(cell.decoy, cell.seed) if cell.decoy != "none" else target
     rec = run(adversary(cell), victim, offered(cell), cell.seed, shop.root)
     record = dict(cell=asdict(cell), knowledge=str(offered(cell)), target=target.info, queries=rec.log.get("queries", 0), shape=list(rec.images.shape[1:]))
-    spent = dict(seconds=time.perf_counter() - trained, target_seconds=trained - start, built=sorted(artefacts(shop.root) - old))
+    spent = dict(seconds=time.perf_counter() - trained, target_seconds=trained - start, built={k: v for k, v in artefacts(shop.root).items() if k not in old})
     return rec, {**record, **spent, **made_by()}
 
-def artefacts(root) -> set: # file names
+def artefacts(root) -> dict: # file name -> fields of the view that it was built from
     "What attacks have built and stored, such as generators"
-    return {p.name for p in Path(root, "artefacts").glob("*.safetensors")}
+    def reads(path):
+        with suppress(Exception), safe_open(path, "pt") as f: return sorted(json.loads(f.metadata()["trace"])["reads"])
+        return []
+    return {p.name: reads(p) for p in Path(root, "artefacts").glob("*.safetensors")}
 
 # %% ../nbs/50_bench.ipynb #88046b9a
 def sides(cell: Cell, s, # a Split
@@ -736,6 +754,11 @@ def do(self: Run, job: Job, retry: bool = True) -> bool: # was there something t
     if job.cell.control == "none": self.attempt(job.attack, lambda: self.keep_pictures(job, found[0]))
     return True
 
+# %% ../nbs/50_bench.ipynb #8dfd21a6
+def builds(name: str) -> bool:
+    "Does this attack train a generator?"
+    return "drlit.attacks.generators" in _uses(sys.modules[REGISTRY[name].__module__])
+
 # %% ../nbs/50_bench.ipynb #0d341844
 @patch
 def exclusive(self: Run, job: Job) -> list: # keys
@@ -744,8 +767,7 @@ def exclusive(self: Run, job: Job) -> list: # keys
     if set(job.scores) & set(DATASET_METRICS) and not self.shop.has_features(cell.data): keys.append(f"features-{self.shop.features(cell.data)}")
     if cell.attack == REFERENCE or self.store.receipt(job.attack): return keys
     a = adversary(cell)
-    trains = "drlit.attacks.generators" in _uses(sys.modules[type(a).__module__])
-    return keys + self.shop.untrained(cell) + [content_hash("generator", a.name, asdict(a), cell.data, cell.similar, cell.seed)] * trains
+    return keys + self.shop.untrained(cell) + [content_hash("generator", a.name, asdict(a), cell.data, cell.similar, cell.seed)] * builds(cell.attack)
 
 # %% ../nbs/50_bench.ipynb #b8a49e6b
 PATIENCE = .1 # seconds before a task that was taken is asked for again
@@ -817,6 +839,7 @@ def work(self: Run, engine=None, retry: bool = False): # yields each Job as it e
                 for i, said in loop:
                     if self.settle(given[i], said): todo.append(given[i])
                     else: yield from told(bar, given[i])
+    self.store.sweep()
 
 # %% ../nbs/50_bench.ipynb #aabcb144
 def handed(todo: deque, given: list):
@@ -875,11 +898,7 @@ def beside(some: ImageSet, truth, unseen, labelled: bool) -> dict: # name -> ima
 # %% ../nbs/50_bench.ipynb #baccefcf
 def collect(folder) -> pd.DataFrame: # columns `COLUMNS`
     "Every row of the last plan in a folder, from its files"
-    found = (Path(folder)/"plan"/"plan.json").is_file()
-    store = Store(folder) if found else None
-    plan = store.get("plan", "plan") if found else None
-    if plan is None: raise InputError(f"no run in {folder} (no plan/plan.json of ours); name a folder that `drlit bench --out` wrote")
-    jobs = jobs_of(plan)
+    jobs, store = jobs_of(plan_in(folder)), Store(folder)
     rows = [row_of(store, j, m) for j in jobs for m in j.scores]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: float for c in FLOATS})
 
@@ -887,9 +906,19 @@ FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".spli
 
 def _tuple(v): return tuple(v) if isinstance(v, list) else v
 
+def plan_in(folder) -> dict:
+    "The plan that a folder holds"
+    plan = Store(folder).get("plan", "plan") if (Path(folder)/"plan"/"plan.json").is_file() else None
+    if plan is None: raise InputError(f"no run in {folder} (no plan/plan.json of ours); name a folder that `drlit bench --out` wrote")
+    return plan
+
 def jobs_of(plan: dict) -> list: # of Job
     "The jobs that a plan on disk lists"
-    return [Job(**{**j, "cell": Cell(**{k: tuple(map(_tuple, v)) if isinstance(v, list) else v for k, v in j["cell"].items()})}) for j in plan["jobs"]]
+    return [Job(**{**j, "cell": cell_of(j["cell"])}) for j in plan["jobs"]]
+
+def cell_of(d: dict) -> Cell:
+    "A cell, from its JSON"
+    return Cell(**{k: tuple(map(_tuple, v)) if isinstance(v, list) else v for k, v in d.items()})
 
 # %% ../nbs/50_bench.ipynb #38c0c07d
 def row_of(store: Store, job: Job, metric: str) -> dict:
@@ -925,6 +954,124 @@ def bench(p, # what to measure: a Profile, or a list of them
         write_results(out)
         raise
     return write_results(out)
+
+# %% ../nbs/50_bench.ipynb #71b09efa
+TIMED = "part name data arch shape n device seconds built reads target".split() # part: attack, target or score
+
+def timings(folder=None) -> pd.DataFrame: # columns `TIMED`
+    "What the finished work of a folder took; without one, what was measured for the book"
+    shipped = files("drlit").joinpath("results", "bench", "timings.csv")
+    if folder is None: return pd.read_csv(str(shipped), keep_default_na=False) if shipped.is_file() else pd.DataFrame(columns=TIMED)
+    store, rows = Store(folder), []
+    for path in sorted(Path(folder, "attacks").glob("*.json")): rows += _attack_timings(store.get("attacks", path.stem))
+    for path in sorted(Path(folder, "scores").glob("*.json")): rows += _score_timing(store.get("scores", path.stem))
+    return pd.DataFrame(rows, columns=TIMED)
+
+# %% ../nbs/50_bench.ipynb #01de34da
+def _attack_timings(r) -> list: # of rows: the attack's, and its target's
+    if not r or "shape" not in r: return []
+    c = cell_of(r["cell"])
+    about = dict(data=c.data, arch=c.arch, shape="x".join(map(str, r["shape"])), device=c.device, target=target_of(c), reads=" ".join(sorted({f for v in r["built"].values() for f in v})), built=bool(r["built"]))
+    return [dict(about, part="attack", name=c.attack, n=c.n, seconds=r["seconds"]), dict(about, part="target", name=c.arch, n=c.size, seconds=r["target"]["seconds"], built=False, reads="")]
+
+def _score_timing(r) -> list:
+    if not r or "score_seconds" not in r: return []
+    c = cell_of(r["cell"])
+    return [dict(part="score", name=r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["score_seconds"], built=False, reads="", target="")]
+
+def target_of(c: Cell) -> str: return content_hash(c.data, c.size, c.arch, c.seed, c.variant, c.recipe, c.training)[:16] # one model, whatever its update set
+
+# %% ../nbs/50_bench.ipynb #7f7974ae
+@cache
+def pass_seconds(arch: str, shape: str) -> float: # shape: CxHxW
+    "What one pass of eight images forward and backward costs, the least of three"
+    model, x = build(arch, tuple(map(int, shape.split("x"))), 10), torch.rand(8, *map(int, shape.split("x")), requires_grad=True)
+    def once():
+        start = time.perf_counter()
+        model(x).sum().backward()
+        return time.perf_counter() - start
+    with one_thread(): return min(once() for _ in range(3))
+
+# %% ../nbs/50_bench.ipynb #76de6447
+def price(known: pd.DataFrame, part: str, name: str, arch: str, shape: str, n: int, device="cpu", built=False) -> dict: # seconds, how
+    "The estimated time of one part of the work"
+    near = known[(known.part == part) & ((known.name == name) | (part == "target")) & (known.device == device)]
+    if near.empty: return dict(seconds=float("nan"), how="unknown")
+    away = pd.DataFrame({"arch": near.arch != arch, "shape": near["shape"] != shape, "built": near.built != built, "n": (near.n / n).map(math.log).abs()})
+    best = away.sort_values(list(away), kind="stable").iloc[0]
+    r = near[(away == best).all(axis=1)].iloc[0]
+    same = not (best.arch or best["shape"] or best.built or best.n)
+    passes = 1 if part == "score" or not (best.arch or best["shape"]) else pass_seconds(arch, shape) / pass_seconds(r.arch, r["shape"])
+    return dict(seconds=r.seconds * passes * (1 if r.built else n / r.n), how="measured" if same else "extrapolated")
+
+# %% ../nbs/50_bench.ipynb #8fa13630
+MODEL = {"query", "model", "auxiliary", "before", "after", "gradient"} # fields of a view that depend on the target's model
+
+def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict) -> pd.DataFrame:
+    "The parts of tasks that are still to be computed, with their prices. known: all timings; done: the folder's own; shapes: data -> CxHxW"
+    trained, made, rows = set(done.target), set(), []
+    alone = {a: bool(MODEL & {w for r in g.reads for w in r.split()}) for a, g in known[known.built.astype(bool)].groupby("name")} # attack -> is its generator for one target only?
+    for jobs in tasks:
+        c = jobs[0].cell
+        size = f"{c.size} + {c.update_size}" if c.update_size else str(c.size)
+        add = lambda part, name, n, **more: rows.append(dict(part=part, name=name, attack=c.attack, data=c.data, arch=c.arch, size=size, n=n, **price(known, part, name, c.arch, shapes[c.data], n, c.device, **more)))
+        if c.attack != REFERENCE and jobs[0].attack:
+            for t in (target_of(c), *[jobs[0].attack] * (c.control == "wrong_key" and not keyed(offered(c)))):
+                if t not in trained: add("target", c.arch, c.size)
+                trained.add(t)
+            once = (c.attack, c.options, c.data, c.similar, c.seed, *[target_of(c), c.decoy] * alone.get(c.attack, True))
+            add("attack", c.attack, c.n, built=builds(c.attack) and once not in made)
+            made.add(once)
+        for j in jobs: [add("score", m, c.n) for m in j.scores]
+    return pd.DataFrame(rows, columns="part name attack data arch size n seconds how".split())
+
+# %% ../nbs/50_bench.ipynb #15b00ac2
+@dataclass(frozen=True)
+class Status:
+    "What a folder says about its run"
+    counts: dict # state -> cells
+    running: list # of dicts: attack, control, data, n, seed, host, pid, since
+    failed: list # of dicts: attack, data, error
+    bill: pd.DataFrame # what is left, from `forecast`
+    states: list # one per job of the run
+
+    @property
+    def seconds(self) -> float: # of one core; what is unknown is left out
+        return float(self.bill.seconds.sum())
+    @property
+    def unknown(self) -> list: return sorted(set(self.bill[self.bill.how == "unknown"].name)) # attacks and metrics without a timing
+
+# %% ../nbs/50_bench.ipynb #7dd1401f
+def survey(r: Run) -> Status:
+    "The status of a run"
+    receipt, own, shapes = cache(r.store.receipt), timings(r.store.root), r.shapes()
+    states = [r.state(j, receipt) for j in r.jobs]
+    todo = {}
+    for job, s in zip(r.jobs, states): todo.setdefault(job.attack, []).append(job) if s == "missing" else None
+    owners = {key: c for key in todo if (c := owner_of(r.store, key))}
+    counts = pd.Series(["running" if s == "missing" and j.attack in owners else s for j, s in zip(r.jobs, states)], dtype=object).value_counts().to_dict()
+    about = lambda j: dict(attack=j.cell.attack, control=j.cell.control, data=j.source, arch=j.cell.arch, n=j.cell.n, seed=j.cell.seed)
+    running = [{**about(todo[key][0]), **owner} for key, owner in owners.items()]
+    failed = [{**about(j), "error": why[0]} for j, s in zip(r.jobs, states) if s == "failed" and (why := [e for m in j.scores if (e := row_of(r.store, j, m)["error"])])]
+    known = own if timings().empty else pd.concat([own, timings()]) if len(own) else timings()
+    return Status(counts, running, failed, forecast(list(todo.values()), known, own, shapes), states)
+
+# %% ../nbs/50_bench.ipynb #299bf714
+def owner_of(store: Store, key: str): # -> dict with host, pid, since; None where nobody has it
+    "Who is at work on a key"
+    for path in sorted(store.root.glob(f"claims/{key[:40]}.*"), reverse=True):
+        with suppress(OSError, ValueError):
+            if not stale(path): return json.loads(path.read_text())
+
+@patch
+def shapes(self: Run) -> dict: # data -> CxHxW
+    "The shape of the images of every data set"
+    return {name: "x".join(map(str, s.shape)) for name, s in self.shop.sets.items()} or {k: "x".join(map(str, d["shape"])) for k, d in self.store.get("plan", "plan")["data"].items()}
+
+def reopen(folder) -> Run:
+    "The last plan in a folder, without its data: enough to look on"
+    plan = plan_in(folder)
+    return Run([], jobs_of(plan), Store(folder), Workshop(folder))
 
 # %% ../nbs/50_bench.ipynb #93ce9a1b
 def score_files(rec, # .npz with `images` and perhaps `labels`

@@ -20,7 +20,9 @@ a short path:
                                         your own images: arrays `images` (uint8, or floats in [0,1]) and `labels`
   drlit score rec.npz target.npz heldout.npz
                                         reconstructions made elsewhere, scored the same way
-  drlit bench ... (the same again)      computes only what is missing
+  drlit bench ... (the same again)      computes only what is missing; --dry-run says what that is, and how long it takes
+  drlit bench ... --jobs 4              four cells at a time; --engine ray for a cluster
+  drlit status DIR                      what a run is doing
 
 what the numbers mean:
   value       S-Dis: how far (mse, lpips) or how alike (psnr, ssim) each reconstruction is to its nearest private image
@@ -79,9 +81,11 @@ def numbers(text):
 def bench(args):
     "drlit bench"
     from drlit.bench import bench as measure
+    from drlit.bench import open_run
     from drlit.engines import engine
     from drlit.report import report
     where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
+    if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out, report)
@@ -94,6 +98,66 @@ def plans(args):
     if args.grid: return [replace(p, **changes) for p in read_grid(args.grid)]
     if args.data is not None and args.similar is None: changes["similar"] = ""
     return [replace(profile(args.profile or "quick"), **changes)]
+
+
+def duration(seconds):
+    "3 h 20 min"
+    if seconds < 90: return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def show_plan(run, jobs):
+    "What --dry-run prints"
+    from drlit.bench import survey
+    from drlit.report import grid
+    s = survey(run)
+    keys = lambda c: (c.data, c.arch + (f" ({c.variant})" if c.variant != "plain" else ""), str(c.size) + (f" + {c.update_size}" if c.update_size else ""))
+    rows = {}
+    for job, state in zip(run.jobs, s.states): rows.setdefault(keys(job.cell), []).append(state)
+    cost = lambda data, arch, size: s.bill[(s.bill.data == data) & (s.bill.arch == arch.split(" (")[0]) & (s.bill["size"] == size)].seconds.sum()
+    body = [[*k, str(len(v)), *(str(v.count(x)) for x in ("ok", "missing", "failed", "not applicable")), duration(cost(*k))] for k, v in rows.items()]
+    print(grid(["data", "target", "images", "cells", "cached", "to do", "failed", "not applicable", "estimate"], body, left=3))
+    parts = s.bill.groupby(["part", "name"], sort=False).agg(times=("seconds", "size"), seconds=("seconds", "sum"), how=("how", lambda h: ", ".join(dict.fromkeys(h)))).reset_index()
+    print("\n" + grid(["part", "name", "times", "estimate", "how"], [[p.part, p.name, str(p.times), duration(p.seconds) if p.how != "unknown" else "?", p.how] for p in parts.itertuples(index=False)], left=2))
+    print("\n" + "\n".join(dict.fromkeys(f"not applicable: {j.cell.attack}: {j.reason}" for j in run.jobs if j.reason)) + "\n" * any(j.reason for j in run.jobs) + total(s, jobs))
+    return 0
+
+
+def total(s, jobs=1):
+    "The time that is left, in one line"
+    sure = s.bill[s.bill.how == "measured"].seconds.sum() / max(s.seconds, 1e-9)
+    lacking = f"; no timing for {', '.join(s.unknown)}, which the total leaves out" if s.unknown else ""
+    share = f", about {duration(s.seconds / jobs)} with {jobs} jobs" if jobs > 1 else ""
+    return f"left: {duration(s.seconds)} of one core{share}; {100 * sure:.0f} % of it measured, the rest extrapolated{lacking}"
+
+
+def status(args):
+    "drlit status"
+    import time
+
+    from drlit.bench import reopen, survey
+    live = sys.stdout.isatty() and not args.once
+    while True:
+        s = survey(reopen(args.folder))
+        if live: print("\033[H\033[2J", end="")
+        print(describe(s, args.folder), flush=True)
+        if not live or not s.counts.get("missing", 0) + s.counts.get("running", 0): return 1 if s.counts.get("failed") else 0
+        time.sleep(args.every)
+
+
+def describe(s, folder):
+    "The status of a run as text"
+    import time
+
+    from drlit.report import grid
+    names = ("ok", "running", "missing", "failed", "not applicable")
+    lines = [f"{folder}: " + ", ".join(f"{s.counts.get(k, 0)} {'done' if k == 'ok' else k}" for k in names) + f" of {sum(s.counts.values())} cells"]
+    if s.running:
+        rows = [[r["attack"], r["control"], r["data"], r["arch"], str(r["n"]), str(r["seed"]), duration(time.time() - r["since"]), f"{r['host'].rsplit('-', 1)[0]}:{r['pid']}"] for r in s.running]
+        lines += ["", grid(["running", "control", "data", "target", "n", "seed", "since", "by"], rows, left=4)]
+    lines += [f"failed: {f['attack']} on {f['data']}, {f['n']} images, seed {f['seed']}: {f['error']}" for f in s.failed]
+    return "\n".join(lines + [total(s, max(1, len({(r["host"], r["pid"]) for r in s.running})))])
 
 
 def finish(frame, out, report):
@@ -189,7 +253,7 @@ def parser():
     p = Parser(prog="drlit", description=ABOUT, epilog=HELP)
     p.add_argument("--version", action="version", version=f"drlit {drlit.__version__}")
     sub = p.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub), add_judge(sub), add_claims(sub)
+    add_bench(sub), add_attacks(sub), add_score(sub), add_report(sub), add_judge(sub), add_claims(sub), add_status(sub)
     return p
 
 
@@ -211,6 +275,7 @@ def add_bench(sub):
     b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html (default drlit-out)")
     b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
+    b.add_argument("--dry-run", action="store_true", help="only print the plan: cells, what is there already, and the time that the rest will take")
     b.add_argument("--engine", default="local", metavar="E", help="who computes: local (processes on this machine) or ray (default local)")
     b.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
     b.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, whose machines share the folder --out; without it Ray is started here")
@@ -293,6 +358,15 @@ def add_judge(sub):
     j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
     j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
     j.set_defaults(do=judge)
+
+
+def add_status(sub):
+    text = "What a run in this folder has done, is doing (by whom, since when) and still has to do, and what failed. On a terminal it looks again until the run is done; Ctrl-C ends the looking, not the run."
+    t = sub.add_parser("status", help="done, running, failed, time left", description=text)
+    t.add_argument("folder", metavar="DIR")
+    t.add_argument("--every", type=float, default=2, metavar="S", help="seconds between looks (default 2)")
+    t.add_argument("--once", action="store_true", help="look once, on a terminal too")
+    t.set_defaults(do=status)
 
 
 def parse(argv):

@@ -24,6 +24,7 @@ from multiprocessing.connection import wait
 
 # %% ../nbs/49_engines.ipynb #ba33a849
 import torch
+from tqdm import tqdm
 
 # %% ../nbs/49_engines.ipynb #acb12420
 from .profiles import InputError, pick
@@ -79,6 +80,7 @@ def serve(pipe, environment: dict):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock()) # its own is a semaphore of the system, which a killed process leaves behind
     threading.Thread(target=leave_with_parent, daemon=True).start()
     try:
         while True: pipe.send_bytes(answer(pipe.recv_bytes()))

@@ -17,7 +17,7 @@ from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metr
 from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
-from drlit.models import ARCHS, model_files, training_for
+from drlit.models import ARCHS, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
 from drlit.profiles import Profile
@@ -28,9 +28,11 @@ from drlit.taxonomy import NotApplicable
 from fastcore.basics import patch
 from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from inspect import ismodule
 from itertools import count, product
 from pathlib import Path
+from safetensors import safe_open
 from scipy.stats import t as student
 from types import ModuleType
 from unittest.mock import patch as swap
@@ -101,17 +103,6 @@ def test_a_folder_that_cannot_be_written_is_named():
     with pytest.raises(InputError, match="cannot write to .*file/out .*--out"): Store(blocked/"out")
 
 
-# %% ../nbs/50_bench.ipynb #40ee6076
-def test_a_class_that_nobody_has_is_matched_globally():
-    "A recovered label outside the truth: every image has its nearest in the whole set; otherwise classes count"
-    x = torch.tensor([0., .4, 1.]).view(3, 1, 1, 1).expand(3, 1, 12, 12).contiguous()
-    truth, found = Reconstruction(x, torch.tensor([0, 0, 2])), Reconstruction(x[[2, 1]], torch.tensor([0, 2]))
-    own, lost = comparable(found, truth), comparable(Reconstruction(found.images, torch.tensor([0, 1])), truth)
-    assert own is found and abs(score_samples("mse", own, truth)["value"] - .36) < 1e-6 # to 0.4, and to 1
-    row = score_samples("mse", lost, truth)
-    assert row["value"] < 1e-9 and row["features"] == "matching=global"
-
-
 # %% ../nbs/50_bench.ipynb #72f042e5
 def sets(seed=0): # 12 random images each: a reconstruction, a private and a held-out set
     g = torch.Generator().manual_seed(seed)
@@ -160,6 +151,17 @@ def test_a_class_without_reconstructions_counts_in_the_denominator():
 def test_a_class_that_the_target_lacks_is_named():
     rec, truth, _ = sets()
     with pytest.raises(InputError, match="4 reconstructions of class 2"): score_samples("mse", rec, truth[truth.labels < 2])
+
+
+# %% ../nbs/50_bench.ipynb #40ee6076
+def test_a_class_that_nobody_has_is_matched_globally():
+    "A recovered label outside the truth: every image has its nearest in the whole set; otherwise classes count"
+    x = torch.tensor([0., .4, 1.]).view(3, 1, 1, 1).expand(3, 1, 12, 12).contiguous()
+    truth, found = Reconstruction(x, torch.tensor([0, 0, 2])), Reconstruction(x[[2, 1]], torch.tensor([0, 2]))
+    own, lost = comparable(found, truth), comparable(Reconstruction(found.images, torch.tensor([0, 1])), truth)
+    assert own is found and abs(score_samples("mse", own, truth)["value"] - .36) < 1e-6 # to 0.4, and to 1
+    row = score_samples("mse", lost, truth)
+    assert row["value"] < 1e-9 and row["features"] == "matching=global"
 
 
 # %% ../nbs/50_bench.ipynb #d22ee3f2

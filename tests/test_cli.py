@@ -188,6 +188,73 @@ def test_a_metric_added_later_attacks_nobody(finished, drl, tmp_path):
     assert mse.coverage == psnr.coverage  # the same nearest neighbour
 
 
+def test_two_jobs_give_the_same_table(finished, drl, tmp_path):
+    done = drl("bench", "--out", tmp_path / "two", "--jobs", "2")
+    assert done.returncode == 0 and done.stderr == ""
+    same(tmp_path / "two", finished[0])
+    assert {p.name for p in (tmp_path / "two" / "scores").iterdir()} == {p.name for p in (finished[0] / "scores").iterdir()}
+
+
+def test_a_dry_run_says_what_is_there_and_what_the_rest_costs(finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file())
+    done = drl("bench", "--out", folder, "--dry-run")
+    assert done.returncode == 0 and " 12 " in done.stdout and "left: 0 s of one core" in done.stdout
+    done = drl("bench", "--out", folder, "--dry-run", "--sizes", "20,40", "--seeds", "0,1", "--metrics", "mse", "--jobs", "2")
+    rows = {tuple(w[:3]): w[3:6] for line in done.stdout.splitlines() if (w := line.split())[:1] == ["digits"]}
+    assert rows == {("digits", "cnn", "20"): ["24", "12", "12"], ("digits", "cnn", "40"): ["22", "0", "22"]}
+    parts = {tuple(w[:2]): w for line in done.stdout.splitlines() if (w := line.split())[:1] in (["attack"], ["target"])}
+    assert parts["target", "cnn"][2] == "4" and parts["attack", "mi_face"][2] == "4" # one target each, and the wrong key's at the smallest size of seed 1
+    assert "extrapolated" in done.stdout and "with 2 jobs" in done.stdout and "no timing" not in done.stdout
+    assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()) == before
+
+
+def test_status_reads_the_folder(finished, drl, tmp_path):
+    folder = copied(finished, tmp_path)
+    done = drl("status", folder)
+    assert done.returncode == 0 and "12 done, 0 running, 0 missing, 0 failed, 0 not applicable of 12 cells" in done.stdout
+    for p in sorted((folder / "scores").glob("*.json"))[:2]: p.unlink()
+    receipt = json.loads(next((folder / "attacks").glob("*.json")).read_text())
+    for p in (folder / "attacks").glob(f"{receipt['key']}*"): p.unlink()
+    (folder / "claims").mkdir(exist_ok=True)
+    (folder / "claims" / f"{receipt['key'][:40]}.0").write_text(json.dumps(dict(host="elsewhere-1", pid=7, since=time.time())))
+    out = drl("status", folder).stdout
+    assert "running" in out.splitlines()[0] and receipt["cell"]["attack"] in out and "elsewhere:7" in out and "left: " in out
+
+
+def test_a_grid_file_measures_several_sets(drl, home, files, tmp_path):
+    (home / "grid.toml").write_text("""attacks = ["null_noise"]
+metrics = ["mse"]
+seeds = [0]
+[[set]]
+data = "digits"
+sizes = [20]
+arch = ["cnn", "mlp"]
+[[set]]
+data = "ok.npz"
+similar = ""
+sizes = [9]
+variants = ["plain", "frozen_bn"]
+""")
+    assert drl("bench", "--grid", "grid.toml", "--out", tmp_path / "out").returncode == 0
+    frame = pd.read_csv(tmp_path / "out" / "results.csv")
+    kinds = set(frame[["data", "size", "arch", "variant"]].itertuples(index=False, name=None))
+    assert kinds == {("digits", 20, "cnn", "plain"), ("digits", 20, "mlp", "plain"), ("ok.npz", 9, "cnn", "plain"), ("ok.npz", 9, "cnn", "frozen_bn")} and set(frame.status) == {"ok"}
+
+
+def test_changed_data_under_the_same_name_is_refused(drl, home, files, tmp_path):
+    with np.load(home / "ok.npz") as d: images, labels = d["images"], d["labels"]
+    np.savez(home / "changing.npz", images=images, labels=labels)
+    go = lambda: drl("bench", "--data", "changing.npz", "--attacks", "null_noise", "--sizes", "9", "--metrics", "mse", "--out", tmp_path / "out")
+    assert go().returncode == 0
+    was = json.loads(next((tmp_path / "out" / "data").iterdir()).read_text())["hash"]
+    np.savez(home / "changing.npz", images=images[::-1], labels=labels[::-1])
+    done = go()
+    assert done.returncode == 2 and was in done.stderr and "now they have" in done.stderr and "--out" in done.stderr
+    np.savez(home / "changing.npz", images=images, labels=labels)
+    assert go().returncode == 0
+
+
 def test_the_order_of_the_options_does_not_matter(finished, drl, tmp_path):
     "The same cells, asked for by hand"
     folder = tmp_path / "by-hand"
@@ -247,10 +314,10 @@ def full_disk(limit):
     return set_limit
 
 
-@pytest.mark.parametrize("limit", [3000, 30000])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(limit, finished, process, drl, tmp_path):
+@pytest.mark.parametrize("limit, jobs", [(3000, 1), (30000, 1), (3000, 2)])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(limit, jobs, finished, process, drl, tmp_path):
     folder = tmp_path / "full"
-    done = process("bench", "--out", folder, preexec_fn=full_disk(limit), env={"PYTHONDONTWRITEBYTECODE": "1"})
+    done = process("bench", "--out", folder, "--jobs", jobs, preexec_fn=full_disk(limit), env={"PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 2 and "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("drlit: ") and "full" in last and "File too large" in last
@@ -275,6 +342,9 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(drl, home, tmp_path):
     assert set(failed.attack) == {"mi_face"} and failed.error.str.contains("-1").all() and failed.value.isna().all()
     assert set(frame[frame.attack != "mi_face"].status) == {"ok"}
     assert "Traceback" in json.loads(next((tmp_path / "out" / "failures").iterdir()).read_text())["traceback"]
+    assert "1 failed" not in drl("status", tmp_path / "out").stdout and "failed: mi_face" in drl("status", tmp_path / "out").stdout
+    again = drl("bench", "--out", tmp_path / "out", "--retry-failed", "--jobs", "2", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
+    assert again.returncode == 1 and "--retry-failed tries again" in again.stderr
 
 
 # ---------------------------------------------------------------- bad input
@@ -311,6 +381,14 @@ BAD = [
     (["score", "ok.npz", "ok.npz", "--metrics", "sim"], "did you mean 'ssim'"),
     (["attacks", "--al"], "did you mean --all"),
     (["report", "foreign"], "no run in foreign"),
+    (["status", "foreign"], "no run in foreign"),
+    (["bench", "--engine", "rey"], "did you mean 'ray'"),
+    (["bench", "--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at '127.0.0.1:1'"),
+    (["bench", "--address", "127.0.0.1:6379"], "--engine ray"),
+    (["bench", "--jobs", "0"], "jobs = 0"),
+    (["bench", "--variants", "frozenbn"], "did you mean 'frozen_bn'"),
+    (["bench", "--grid", "none.toml"], "no grid file none.toml"),
+    (["bench", "--grid", "none.toml", "--profile", "quick"], "--grid and --profile"),
 ]
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from tqdm import tqdm
 from unittest.mock import patch as swap
 import importlib
 import multiprocessing
