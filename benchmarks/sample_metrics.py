@@ -1,11 +1,15 @@
 """Nearest images beside the peers that score pairs: SSIM 32x32, class-wise, 2,000 x 2,000 in 10 classes, gray and colour; LPIPS 200 x 200.
 
-    python benchmarks/sample_metrics.py [--threads 2] [--repeats 5] [--size 2000] [--only ssim lpips]
+    python benchmarks/sample_metrics.py [--threads 2] [--repeats 5] [--size 2000] [--only ssim lpips] [--clock cpu]
 
 drlit is timed whole: checking, splitting by class, searching, and computing the candidates again in float64. The peers have no
 nearest-neighbour search, so each is timed on batches of ready-made pairs, at the batch size that is best for it in this run, on a
 sample of the pairs, and its seconds are extrapolated per pair (gathering the pairs and taking the minimum are left out, in their
 favour). All take turns, so that other load on the machine meets all of them; medians are printed, and ratios.
+
+On a machine that is busy with other work, elapsed time with two threads says more about that work than about the code: threads that
+have to meet wait for the slower one. `--clock cpu` counts processor seconds of all threads instead, which leaves waiting out on both
+sides (set OMP_WAIT_POLICY=PASSIVE, or waiting in a loop counts as work). drlit's threads wait for one another at the end only.
 
 LPIPS runs AlexNet with a random trunk under the shipped heads on both sides: the arithmetic is the same, and no download is needed.
 A peer that is not installed is skipped with a printed reason.
@@ -18,6 +22,7 @@ import torch
 
 from drlit.metrics.sample import lpips_metric, lpips_net, nearest
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 AIMS = {"piq": (12, 20), "pytorch-msssim": (12, 20), "torchmetrics": (40, 100), "lpips": (100, 200)}
 BATCHES = {"ssim": (16, 32, 64, 128, 256, 512), "lpips": (16, 64, 256)}
 
@@ -48,9 +53,9 @@ def peers():
 
 
 def seconds(fn):
-    start = time.perf_counter()
+    start = clock()
     fn()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def per_pair(fn, a, b, batch, least=.4):
@@ -101,8 +106,10 @@ if __name__ == "__main__":
     ap.add_argument("--repeats", type=int, default=5)
     ap.add_argument("--size", type=int, default=2000)
     ap.add_argument("--only", nargs="+", default=["ssim", "lpips"])
+    ap.add_argument("--clock", choices=CLOCKS, default="wall")
     args = ap.parse_args()
+    clock = CLOCKS[args.clock]
     torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, {args.threads} thread(s), medians of {args.repeats}")
+    print(f"torch {torch.__version__}, {args.threads} thread(s), medians of {args.repeats}, {args.clock} seconds")
     if "ssim" in args.only: ssim(args.size, args.repeats)
     if "lpips" in args.only: lpips(args.repeats)
