@@ -2,11 +2,13 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from drlit.core import as_images, generator, progress
+from drlit.core import as_images, generator, progress, seed_of
+from drlit.models import logits
 from drlit.profiles import InputError, pick
 from torch import Tensor, nn
 import copy
 import math
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -169,3 +171,87 @@ def test_terms_by_hand():
     ("chunk=0", dict(chunk=0)), ("unknown start", dict(x0="ones")), (r"expected \[0,1\]", dict(x0=torch.full((2, 1, 2, 2), 3.))), ("3 start images and 2 labels", dict(x0=torch.rand(3, 1, 2, 2)))])
 def test_bad_arguments_are_named(says, kw):
     with pytest.raises(InputError, match=says): invert(linear(), torch.zeros(2), (1, 2, 2), [Term("ce", cross_entropy)], **kw)
+
+
+# %% ../nbs/31_class_inversion.ipynb #e7ef8cd3
+def test_total_variation_has_closed_forms():
+    "A ramp of slope s: s to the right, 0 down, s on both diagonals; a chessboard: 1, 1, 0, 0; at every size and in every batch"
+    for h, w in ((8, 8), (16, 5), (30, 30)):
+        i, j = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        x = torch.stack([.01 * j, (i + j) % 2, torch.full((h, w), .3)])[:, None].float()
+        want = torch.tensor([.03, 2., 0.])
+        torch.testing.assert_close(total_variation(x), want, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(total_variation(x.repeat(3, 1, 1, 1)), want.repeat(3), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(total_variation(x.expand(-1, 3, -1, -1)), want, atol=1e-5, rtol=1e-4)
+
+
+# %% ../nbs/31_class_inversion.ipynb #ebfdbf08
+def test_the_published_norms_are_these_times_their_pixels():
+    "One image at a time, against numpy: sum over four shifts of |D x|_2 = sum of rms * sqrt(number of differences)"
+    x = start(3, (3, 9, 7), seed=1)
+    for one in x:
+        a = one.double().numpy()
+        d = [np.diff(a, axis=2), np.diff(a, axis=1), a[:, 1:, 1:] - a[:, :-1, :-1], a[:, 1:, :-1] - a[:, :-1, 1:]]
+        want = sum(np.linalg.norm(v) / np.sqrt(v.size) for v in d)
+        assert float(total_variation(one[None])) == pytest.approx(want, rel=1e-5)
+    assert [tuple(v.shape[2:]) for v in differences(x)] == [(9, 6), (8, 7), (8, 6), (8, 6)]
+
+
+# %% ../nbs/31_class_inversion.ipynb #63317938
+def test_priors_have_right_and_finite_slopes():
+    "Against finite differences; zero on a flat image"
+    x = start(2, (1, 5, 5), seed=2).double().requires_grad_()
+    for prior in (total_variation, greyness): assert torch.autograd.gradcheck(prior, x)
+    flat = torch.full((1, 1, 5, 5), .5, requires_grad=True)
+    for prior in (total_variation, greyness): assert torch.autograd.grad(prior(flat).sum(), flat)[0].abs().max() == 0
+    torch.testing.assert_close(greyness(torch.stack([flat[0] + .2, flat[0] - .5]).detach()), torch.tensor([.4, 1.]))
+
+
+# %% ../nbs/31_class_inversion.ipynb #a6d38c74
+def test_cosine():
+    "First, middle and last step; together half of a constant step size"
+    c = Cosine(.4, 100)
+    assert (c(0), c(50), c(100)) == pytest.approx((.4, .2, 0), abs=1e-12)
+    assert sum(map(c, range(100))) == pytest.approx(.2 * 100 + .2)
+    for lr in (0., -1., math.nan, math.inf):
+        with pytest.raises(InputError, match="lr="): Cosine(lr, 9)
+
+
+# %% ../nbs/31_class_inversion.ipynb #cfb3966e
+def test_jitter():
+    "A sixteenth of the longer side; asked for more than half the shorter side, or fewer than none, it is refused"
+    assert [jitter_of(None, (1, s, 2 * s)) for s in (4, 8, 16, 32)] == [0, 1, 2, 4] and jitter_of(3, (1, 16, 16)) == 3
+    for j in (-1, 9):
+        with pytest.raises(InputError, match=f"jitter={j}; expected 0 to 8"): jitter_of(j, (1, 16, 40))
+
+
+# %% ../nbs/31_class_inversion.ipynb #ed1c8043
+def test_a_prior_costs_the_same_in_every_company():
+    "Closed forms of one step: the gradient of an image's charge, alone, in a batch, and repeated to twice the resolution"
+    x, y = start(4, (1, 8, 8)), torch.zeros(4)
+    def slope(x):
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(charges(priors(2., 3.), x, None, None).sum(), x)[0]
+    torch.testing.assert_close(slope(x), torch.cat([slope(v[None]) for v in x]))
+    chess = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2)[None, None].float()
+    torch.testing.assert_close(charges(priors(2., 3.), chess, None, None), charges(priors(2., 3.), chess.repeat(5, 3, 4, 4), None, None)[:1], atol=1e-5, rtol=1e-5)
+    for bad in (-1, math.nan, math.inf):
+        with pytest.raises(InputError, match="a_l2="): priors(1., bad)
+
+
+# %% ../nbs/31_class_inversion.ipynb #f54a8177
+def test_divergence_is_restarted_reported_and_never_silent():
+    "A step over the edge diverges, half of it does not; what has no finite logits is an error; what diverges to the end is counted"
+    class Edge(nn.Linear):
+        def forward(self, x): return super().forward(x.flatten(1)) / (x.mean((1, 2, 3)) < edge)[:, None].float()
+    torch.manual_seed(0)
+    model, bright = Edge(4, 3), Term("bright", lambda x, z, y: 1 - x.flatten(1).mean(1) + 0 * z.sum(1))
+    kw, edge = dict(x0="zeros", optimiser="adam"), .5
+    images, log = settle(model, torch.arange(3), (1, 2, 2), [bright], 0, lr=.4, steps=3, **kw) # seen at 0, 0.4, 0.7: over the edge; then at 0, 0.2, 0.35 and 0.4
+    assert (log["restarts"], log["diverged"]) == (1, 0) and images.mean().item() == pytest.approx(.4, abs=1e-3)
+    p = model(images).detach().softmax(1).gather(1, torch.arange(3)[:, None]).mean().item()
+    assert log["confidence"] == pytest.approx(p)
+    images, log = settle(model, torch.arange(3), (1, 2, 2), [bright], 0, lr=.4, steps=3, tries=1, **kw)
+    assert (log["restarts"], log["diverged"]) == (0, 3) and images.mean().item() == pytest.approx(.4, abs=1e-3)
+    edge = -1.
+    with pytest.raises(InputError, match="3 of 3 images diverged"): settle(model, torch.arange(3), (1, 2, 2), [bright], 0, lr=.4, steps=3, **kw)
