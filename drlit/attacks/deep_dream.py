@@ -22,7 +22,7 @@ class DeepDream(Attack):
     "MI-Face's cost with total variation and l2 as image priors, seen through a jitter (Yin et al., 2020, without the feature term)"
     steps: int = 300 # of Adam
     lr: float = .1 # first step size, falling to 0 along a cosine
-    a_tv: float = 1. # weight of the total variation, per image and pixel
+    a_tv: float = 2. # weight of the total variation, per image and pixel
     a_l2: float = .01 # weight of the distance from grey, per image and pixel
     jitter: int | None = None # pixels; None = a sixteenth of the longer side
     x0: str = "uniform" # start: "uniform" noise, "zeros" or "grey"
