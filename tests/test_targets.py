@@ -89,13 +89,13 @@ def test_truth_refuses():
 
 # %% ../nbs/22_targets.ipynb #938b8ff0
 def test_recipe_takes_what_is_the_architectures_own():
-    "Deep-Leakage's LeNet: uniform weights, which no training changes; others: PyTorch's"
+    "Deep-Leakage's LeNet: uniform weights, which no training changes; the homogeneous MLP: a small first layer; others: PyTorch's"
     from drlit.data import load_images
     d = load_images("digits")
     own = recipe_for(d, 20, arch="lenet_sigmoid")
     assert own == recipe_for(d, 20, arch="lenet_sigmoid", init="uniform", training=UNTRAINED) != recipe_for(d, 20, arch="lenet_sigmoid", init="default")
     assert torch.equal(train_target(own, d).model.head.weight, build("lenet_sigmoid", (1, 16, 16), 10, init="uniform").head.weight)
-    assert recipe_for(d, 20).init == "default" and recipe_for(d, 20, arch="homogeneous_mlp", init="small").init == "small"
+    assert recipe_for(d, 20).init == "default" and recipe_for(d, 20, arch="homogeneous_mlp").init == "small"
 
 
 # %% ../nbs/22_targets.ipynb #55c2cd08
