@@ -6,7 +6,7 @@ from drlit.profiles import profile
 
 
 def test_deep_inversion_on_a_network_without_batchnorm(tmp_path):
-    plan = replace(profile("quick"), arch="mlp", attacks=("deep_inversion", "null_noise"), sizes=(20,), seeds=(0,), metrics=("mse",), similar="", permutations=9,
+    plan = replace(profile("quick"), arch=("mlp",), attacks=("deep_inversion", "null_noise"), sizes=(20,), seeds=(0,), metrics=("mse",), similar="", permutations=9,
                    training=dict(min_epochs=1, max_epochs=1))
     frame = bench(plan, tmp_path).set_index("attack")
     mine = frame.loc[["deep_inversion"]]
