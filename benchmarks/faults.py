@@ -87,7 +87,7 @@ class Site:
         self.log.unlink(missing_ok=True)
 
 
-def until(true, child, seconds=120):
+def until(true, child, seconds=600):
     end = time.monotonic() + seconds
     while not (got := true()) and child.poll() is None:
         if time.monotonic() > end: raise TimeoutError("waited in vain")

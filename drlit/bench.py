@@ -29,7 +29,7 @@ import uuid
 from collections import deque
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
 from inspect import ismodule
@@ -414,9 +414,10 @@ class Workshop:
 # %% ../nbs/50_bench.ipynb #dd212445
 @patch
 def images(self: Workshop, name): # -> ImageSet
-    "An image set by name or path; refused if it is not what it was"
+    "An image set by name or path (a file may also lie in the data root); refused if it is not what it was"
     if name not in self.sets:
-        s = load_images(name, self.data_root, self.download)
+        root = self.data_root or os.environ.get("DRLIT_DATA")
+        s = load_images(Path(root)/name if root and not Path(name).exists() and Path(root, name).is_file() else name, self.data_root, self.download)
         if (was := self.expected.setdefault(name, s.hash)) != s.hash:
             raise InputError(f"{name}: the images have changed; the folder {self.root} was made with those of hash {was}, now they have {s.hash}. Put the old ones back, or name another folder with --out")
         self.sets[name] = s
@@ -441,6 +442,12 @@ def target(self: Workshop, cell: Cell): # -> Target
         similar = self.images(cell.similar) if cell.similar else None
         self.last = key, train_target(recipe, images, similar, self.root, str(self.device))
     return self.last[1]
+
+# %% ../nbs/50_bench.ipynb #ca005735
+@patch
+def clock(self: Workshop) -> float: # seconds
+    "Effort so far: of the processor, or of the wall where a GPU works"
+    return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
 # %% ../nbs/50_bench.ipynb #d3998058
 @patch
@@ -497,14 +504,16 @@ def commit() -> str: # "" outside a clone
 # %% ../nbs/50_bench.ipynb #aa4279e1
 def attack_cell(cell: Cell, shop: Workshop): # -> (Reconstruction, record)
     "Run a cell's attack"
-    start, old = time.perf_counter(), {*artefacts(shop.root)}
+    old, trains, start, effort = {*artefacts(shop.root)}, bool(shop.untrained(replace(cell, control="none"))), time.perf_counter(), [shop.clock()]
     target = shop.target(cell)
+    effort.append(shop.clock())
     trained = time.perf_counter()
     victim = target.decoy(cell.decoy, cell.seed) if cell.decoy != "none" else target
     rec = run(adversary(cell), victim, offered(cell), cell.seed, shop.root)
+    effort.append(shop.clock())
     record = dict(cell=asdict(cell), knowledge=str(offered(cell)), target=target.info, queries=rec.log.get("queries", 0), shape=list(rec.images.shape[1:]))
-    spent = dict(seconds=time.perf_counter() - trained, target_seconds=trained - start, built={k: v for k, v in artefacts(shop.root).items() if k not in old})
-    return rec, {**record, **spent, **made_by()}
+    spent = dict(seconds=time.perf_counter() - trained, target_seconds=trained - start, effort=dict(target=effort[1] - effort[0], attack=effort[2] - effort[1]))
+    return rec, {**record, **spent, "trained": trains, "built": {k: v for k, v in artefacts(shop.root).items() if k not in old}, **made_by()}
 
 def artefacts(root) -> dict: # file name -> fields of the view that it was built from
     "What attacks have built and stored, such as generators"
@@ -711,13 +720,13 @@ def stub(job: Job, metric: str, status: str, error: str = "") -> dict:
 @patch
 def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     "One row: one metric of one cell"
-    start = time.perf_counter()
+    start = self.shop.clock()
     truth, unseen = sides(job.cell, self.shop.split(job.cell))
     rec = comparable(rec, truth)
     if metric in DATASET_METRICS: row = score_set(metric, rec, truth, unseen, self.shop.extractor(job.cell.data))
     else: row = score_samples(metric, rec, truth, unseen, job.permutations, job.cell.seed)
     about = stub(job, metric, "ok")
-    return dict(cell=asdict(job.cell), score_seconds=time.perf_counter() - start, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
+    return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
 
 # %% ../nbs/50_bench.ipynb #1852c68e
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG}
@@ -969,15 +978,16 @@ def timings(folder=None) -> pd.DataFrame: # columns `TIMED`
 
 # %% ../nbs/50_bench.ipynb #01de34da
 def _attack_timings(r) -> list: # of rows: the attack's, and its target's
-    if not r or "shape" not in r: return []
+    if not r or "effort" not in r: return []
     c = cell_of(r["cell"])
     about = dict(data=c.data, arch=c.arch, shape="x".join(map(str, r["shape"])), device=c.device, target=target_of(c), reads=" ".join(sorted({f for v in r["built"].values() for f in v})), built=bool(r["built"]))
-    return [dict(about, part="attack", name=c.attack, n=c.n, seconds=r["seconds"]), dict(about, part="target", name=c.arch, n=c.size, seconds=r["target"]["seconds"], built=False, reads="")]
+    alone = c.control != "wrong_key" or bool(c.update_size) # else it contains the training of a second target
+    return [*[dict(about, part="attack", name=c.attack, n=c.n, seconds=r["effort"]["attack"])] * alone, *[dict(about, part="target", name=c.arch, n=c.size, seconds=r["effort"]["target"], built=False, reads="")] * r["trained"]]
 
 def _score_timing(r) -> list:
-    if not r or "score_seconds" not in r: return []
+    if not r or "effort" not in r: return []
     c = cell_of(r["cell"])
-    return [dict(part="score", name=r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["score_seconds"], built=False, reads="", target="")]
+    return [dict(part="score", name=r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], built=False, reads="", target="")]
 
 def target_of(c: Cell) -> str: return content_hash(c.data, c.size, c.arch, c.seed, c.variant, c.recipe, c.training)[:16] # one model, whatever its update set
 
@@ -1009,12 +1019,12 @@ MODEL = {"query", "model", "auxiliary", "before", "after", "gradient"} # fields 
 
 def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict) -> pd.DataFrame:
     "The parts of tasks that are still to be computed, with their prices. known: all timings; done: the folder's own; shapes: data -> CxHxW"
-    trained, made, rows = set(done.target), set(), []
+    trained, made, rows, at = set(done.target), set(), [], cache(partial(price, known))
     alone = {a: bool(MODEL & {w for r in g.reads for w in r.split()}) for a, g in known[known.built.astype(bool)].groupby("name")} # attack -> is its generator for one target only?
     for jobs in tasks:
         c = jobs[0].cell
         size = f"{c.size} + {c.update_size}" if c.update_size else str(c.size)
-        add = lambda part, name, n, **more: rows.append(dict(part=part, name=name, attack=c.attack, data=c.data, arch=c.arch, size=size, n=n, **price(known, part, name, c.arch, shapes[c.data], n, c.device, **more)))
+        add = lambda part, name, n, **more: rows.append(dict(part=part, name=name, attack=c.attack, data=c.data, arch=c.arch, size=size, n=n, **at(part, name, c.arch, shapes[c.data], n, c.device, **more)))
         if c.attack != REFERENCE and jobs[0].attack:
             for t in (target_of(c), *[jobs[0].attack] * (c.control == "wrong_key" and not keyed(offered(c)))):
                 if t not in trained: add("target", c.arch, c.size)

@@ -80,13 +80,13 @@ def numbers(text):
 
 def bench(args):
     "drlit bench"
+    from drlit.engines import engine
+    workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
-    from drlit.engines import engine
     from drlit.report import report
     where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
-    workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out, report)
 

@@ -26,7 +26,7 @@ from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, Trai
 from drlit.taxonomy import Knowledge
 from drlit.taxonomy import NotApplicable
 from fastcore.basics import patch
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
 from inspect import ismodule

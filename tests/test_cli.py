@@ -242,6 +242,15 @@ variants = ["plain", "frozen_bn"]
     assert kinds == {("digits", 20, "cnn", "plain"), ("digits", 20, "mlp", "plain"), ("ok.npz", 9, "cnn", "plain"), ("ok.npz", 9, "cnn", "frozen_bn")} and set(frame.status) == {"ok"}
 
 
+def test_a_file_may_lie_in_the_data_root(drl, home, files, tmp_path):
+    (tmp_path / "root").mkdir()
+    shutil.copy(home / "ok.npz", tmp_path / "root" / "far.npz")
+    go = lambda *more, **env: drl("bench", "--data", "far.npz", "--attacks", "null_noise", "--sizes", "9", "--metrics", "mse", "--out", tmp_path / "out", *more, env=env)
+    assert go().returncode == 2 and go("--data-root", tmp_path / "root", "--jobs", "2").returncode == 0
+    assert go(DRLIT_DATA=str(tmp_path / "root")).returncode == 0
+    assert set(pd.read_csv(tmp_path / "out" / "results.csv").data) == {"far.npz"}
+
+
 def test_changed_data_under_the_same_name_is_refused(drl, home, files, tmp_path):
     with np.load(home / "ok.npz") as d: images, labels = d["images"], d["labels"]
     np.savez(home / "changing.npz", images=images, labels=labels)

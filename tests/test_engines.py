@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from tqdm import tqdm
 from unittest.mock import patch as swap
