@@ -575,6 +575,7 @@ def _how(m, rec, truth):
 # %% ../nbs/50_bench.ipynb #d304adce
 def score_set(metric: str, rec, truth, unseen, extractor) -> dict:
     "A dataset-level distance, to the private and to the held-out images"
+    if (n := min(len(rec), len(truth))) < 2: raise NotApplicable(f"{metric} compares two sets, and one holds {n} image; read mse, psnr and ssim")
     def against(s):
         classes = (None, None) if rec.labels is None else (rec.labels, s.labels)
         return dataset_metric(extractor.features(rec.images), extractor.features(s.images), metric, *classes)

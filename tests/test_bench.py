@@ -226,6 +226,14 @@ def test_an_attack_that_finds_it_does_not_apply_is_no_failure_and_not_tried_agai
     assert tries == [20, 20] # the target and its wrong key, once each
 
 
+# %% ../nbs/50_bench.ipynb #10e338b3
+def test_no_distance_of_sets_of_one_image():
+    "Not applicable, with the reason, whatever the extractor"
+    one = ImageSet(torch.rand(1, 1, 16, 16), torch.zeros(1).long())
+    for metric in ("fd", "kid"):
+        with pytest.raises(NotApplicable, match=f"{metric} compares two sets, and one holds 1 image"): score_set(metric, one, one, None, None)
+
+
 # %% ../nbs/50_bench.ipynb #0ab2c62a
 def test_keyed_attacks_get_all_their_controls():
     odd_attacks()[0].luck = True
