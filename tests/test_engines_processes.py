@@ -27,9 +27,10 @@ if __name__ == "__main__":
 
 
 def alive(pid):
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z" if Path("/proc").exists() else True
+    try:
+        os.kill(pid, 0)
+        return not Path("/proc").exists() or Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError): return False  # it may go between the two questions
 
 
 def until(true, seconds=60):
