@@ -138,7 +138,8 @@ class Arch:
     init: str = "default" # one of `INITS`; what a recipe takes unless it names another
 
 # %% ../nbs/21_models.ipynb #eacafc4f
-ARCHS = dict(vgg16=Arch(vgg16, 64, multiple=32), resnet18=Arch(resnet18, 64), mobilenet_v2=Arch(mobilenet_v2, 32), cnn=Arch(cnn, 24), mlp=Arch(mlp, 256),
+ARCHS = dict(vgg16=Arch(vgg16, 64, multiple=32), vgg16_w16=Arch(vgg16, 16, multiple=32), resnet18=Arch(resnet18, 64), mobilenet_v2=Arch(mobilenet_v2, 32),
+             cnn=Arch(cnn, 24), mlp=Arch(mlp, 256),
              homogeneous_mlp=Arch(homogeneous_mlp, 256, dtype=torch.float64, head_bias=False, init="small"),
              lenet_sigmoid=Arch(lenet_sigmoid, 12, init="uniform"))
 
