@@ -767,7 +767,7 @@ def do(self: Run, job: Job, retry: bool = True) -> bool: # was there something t
 # %% ../nbs/50_bench.ipynb #8dfd21a6
 def builds(name: str) -> bool:
     "Does this attack train a generator?"
-    return "drlit.attacks.generators" in _uses(sys.modules[REGISTRY[name].__module__])
+    return "drlit.attacks.generators" in _uses(sys.modules[type(attack(name)).__module__])
 
 # %% ../nbs/50_bench.ipynb #0d341844
 @patch
