@@ -1,6 +1,6 @@
 """Throughput of the engines: one and two local jobs, two bare processes, a local Ray cluster, all on the same eight equal cells.
 
-    python benchmarks/engines.py [--seconds 6] [--no-ray]
+    python benchmarks/engines.py [--seconds 6] [--repeats 3] [--no-ray]
 
 A cell is a whole cell of the benchmark (target from its checkpoint, attack, score, files); its attack is a stand-in that multiplies matrices for
 about so many seconds. The bare processes do the same without runner, store and engine. Starting up (imports, fork server, cluster) is left out on
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = '''
@@ -63,6 +64,11 @@ def wait(seconds):
 BARE = "import sys, busy_cells\nsteps = busy_cells.bare(sys.argv[1], int(sys.argv[2]), set(map(int, sys.argv[3].split(','))))\nnext(steps)\nprint('ready', flush=True)\ninput()\nnext(steps)\n"
 
 
+def said(values):
+    "Median and range"
+    return f"{median(values):.2f}" + (f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else "")
+
+
 def timed(call):
     start = time.perf_counter()
     call()
@@ -82,7 +88,7 @@ def bare(out, rounds, shares, env):
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--seconds", type=float, default=6, help="about so much work in each cell")
-    p.add_argument("--repeats", type=int, default=1)
+    p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--no-ray", action="store_true")
     a = p.parse_args()
     folder = Path(tempfile.mkdtemp())
@@ -92,7 +98,8 @@ def main():
     env["RAY_worker_niceness"] = "0" # Ray would put its workers behind everybody else on the machine
     os.environ.update(env)
     cells = importlib.import_module("busy_cells")
-    from drlit.engines import engine, one_thread
+    from drlit.core import one_thread
+    from drlit.engines import engine
     with one_thread():
         timed(lambda: cells.work(200))
         rounds = max(1, int(a.seconds * 200 / timed(lambda: cells.work(200))))
@@ -106,21 +113,25 @@ def main():
         seconds = timed(lambda: [*run.work(e)])
         assert all(run.state(j) == "ok" for j in run.jobs)
         return seconds
-    two = engine(jobs=2)
+    two = engine(jobs=2, modules=["busy_cells"])
     start = {"2 local jobs": timed(lambda: [*two.map(cells.wait, [.1] * 4)])}
-    ways = {"1 local job": lambda: through(engine()), "2 local jobs": lambda: through(two),
-            "1 bare process": lambda: bare(folder / "base", rounds, [range(8)], env), "2 bare processes": lambda: bare(folder / "base", rounds, [range(0, 8, 2), range(1, 8, 2)], env)}
+    ways = {"1 bare process": lambda: bare(folder / "base", rounds, [range(8)], env), "1 local job": lambda: through(engine()),
+            "2 bare processes": lambda: bare(folder / "base", rounds, [range(0, 8, 2), range(1, 8, 2)], env), "2 local jobs": lambda: through(two)}
     if not a.no_ray:
         ray = engine("ray", jobs=2)
         start["Ray, 2 at a time"] = timed(lambda: [*ray.map(cells.wait, [2.] * 4)]) - 4
         ways["Ray, 2 at a time"] = lambda: through(ray)
-    took = {name: min(way() for _ in range(a.repeats)) for name, way in ways.items()}
-    print(f"8 cells of about {took['1 bare process'] / 8:.1f} s, one torch thread each")
-    for name, s in took.items(): print(f"{name:18} {s:7.1f} s{f'   (start-up {start[name]:.1f} s)' if name in start else ''}")
-    gain, bare_gain = took["1 local job"] / took["2 local jobs"], took["1 bare process"] / took["2 bare processes"]
-    print(f"2 local jobs against 1: {gain:.2f}; bare processes: {bare_gain:.2f}; ratio {gain / bare_gain:.2f}")
-    print(f"throughput of 2 local jobs / 2 bare processes: {took['2 bare processes'] / took['2 local jobs']:.2f}")
-    if not a.no_ray: print(f"throughput of Ray / local engine: {took['2 local jobs'] / took['Ray, 2 at a time']:.2f}")
+    turns = []
+    for i in range(a.repeats): # all ways take turns, so that other work on the machine meets each of them
+        turns.append({name: way() for name, way in ways.items()})
+        print(f"turn {i + 1}: " + ", ".join(f"{name} {s:.1f} s" for name, s in turns[-1].items()), flush=True)
+    print(f"8 cells of about {median(t['1 bare process'] for t in turns) / 8:.1f} s, one torch thread each; medians of {a.repeats}, and ranges of ratios within a turn")
+    for name in ways: print(f"{name:18} {median(t[name] for t in turns):7.1f} s{f'   (start-up {start[name]:.1f} s)' if name in start else ''}")
+    gain = [t["1 local job"] / t["2 local jobs"] for t in turns]
+    bare_gain = [t["1 bare process"] / t["2 bare processes"] for t in turns]
+    print(f"2 local jobs against 1: {said(gain)}; bare processes: {said(bare_gain)}; ratio {said([g / b for g, b in zip(gain, bare_gain)])}")
+    print(f"throughput of 2 local jobs / 2 bare processes: {said([t['2 bare processes'] / t['2 local jobs'] for t in turns])}")
+    if not a.no_ray: print(f"throughput of Ray / local engine: {said([t['2 local jobs'] / t['Ray, 2 at a time'] for t in turns])}")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drlit.bench import attack_cell, collect, open_run, score_key, score_samples, sides
-from drlit.engines import engine, one_thread
+from drlit.core import one_thread
+from drlit.engines import engine
 from drlit.profiles import Profile
 
 

@@ -45,10 +45,10 @@ from safetensors import safe_open
 # %% ../nbs/50_bench.ipynb #e93cd427
 import drlit
 from .attacks.base import REGISTRY, attack, attacks, run
-from .core import as_images, content_hash, device_of, note, progress, read_json, read_npz, write_atomic, write_json, write_npz
+from .core import as_images, content_hash, device_of, note, one_thread, progress, read_json, read_npz, write_atomic, write_json, write_npz
 from .data import ImageSet, load_images, pools, similar_auxiliary, split
 from .definitions import Reconstruction
-from .engines import Failure, InProcess, one_thread
+from .engines import Failure, InProcess
 from .features import embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
 from .metrics.leakage import bootstrap_interval, heldout_gap, levels

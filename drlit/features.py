@@ -11,7 +11,6 @@ __all__ = ['EMBEDDED_IMAGES', 'EMBEDDED_TRAINING', 'VERSION', 'INCEPTION_FILE', 
 import hashlib
 import io
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from torch import nn
 from torchvision.models.inception import BasicConv2d, Inception3, InceptionA, InceptionAux, InceptionB, InceptionC, InceptionD, InceptionE
 
 # %% ../nbs/23_features.ipynb #fd5ba3c3
-from .core import as_images, content_hash, seed_of
+from .core import as_images, content_hash, one_thread, seed_of
 from .data import ImageSet
 from .metrics.dataset import Features
 from .models import Training, build, fit, load_model, model_files, save_model
@@ -89,22 +88,13 @@ def _short(source):
     "A data set's name without folder or suffix, safe in a file name"
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(source).stem) or "images"
 
-# %% ../nbs/23_features.ipynb #733b7aca
-@contextmanager
-def _one_thread():
-    "One torch thread, so that the weights do not depend on the number of cores"
-    was = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(was)
-
 # %% ../nbs/23_features.ipynb #f83b0df7
 def _trained(evaluation, name):
     "The embedded classifier, trained on the CPU with a seed that depends on nothing but its name"
     x, y, classes = _evaluation(evaluation)
     if classes < 2: raise InputError(f"{evaluation.source or 'evaluation images'}: {classes} class; the embedded classifier needs at least 2")
     model = build("cnn", evaluation.shape, classes, seed=0)
-    with _one_thread(): fit(model, x, y, EMBEDDED_TRAINING, seed_of("embedded", name), desc=name)
+    with one_thread(): fit(model, x, y, EMBEDDED_TRAINING, seed_of("embedded", name), desc=name)
     return model
 
 # %% ../nbs/23_features.ipynb #d343ff29

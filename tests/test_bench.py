@@ -5,12 +5,12 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from drlit.attacks.base import REGISTRY, Attack, register
 from drlit.attacks.base import REGISTRY, attack, attacks, run
-from drlit.core import as_images, content_hash, device_of, note, progress, read_json, read_npz, write_atomic, write_json, write_npz
+from drlit.core import as_images, content_hash, device_of, note, one_thread, progress, read_json, read_npz, write_atomic, write_json, write_npz
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
-from drlit.engines import Failure, InProcess, one_thread
+from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
