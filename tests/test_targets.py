@@ -98,6 +98,41 @@ def test_recipe_takes_what_is_the_architectures_own():
     assert recipe_for(d, 20).init == "default" and recipe_for(d, 20, arch="homogeneous_mlp").init == "small"
 
 
+# %% ../nbs/22_targets.ipynb #80b21eb3
+def test_a_pretrained_target_starts_from_public_images():
+    "Before the private images: the body of a network trained on the similar set, the head of a fresh one; afterwards another model than the plain one"
+    from drlit.data import load_images
+    from drlit.targets import _start
+    d, g = load_images("digits"), load_images("glyphs")
+    r = recipe_for(d, 20, arch="mlp", width=16, init="pretrained", training=Training(min_epochs=2, max_epochs=3))
+    s = split(d, 20, 0).private
+    public = build("mlp", (1, 16, 16), len(g.names), 16)
+    fit(public, g.images, g.labels, Training(min_epochs=2, max_epochs=2), 0)
+    begun, plain = _start(r, s, None, "cpu", g), build("mlp", (1, 16, 16), 10, 16)
+    assert all(torch.equal(a, b) for a, b in zip(begun.features.parameters(), public.features.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(begun.head.parameters(), plain.head.parameters(), strict=True))
+    fit(begun, s.images, s.labels, r.training, 0)
+    assert torch.equal(logits(train_target(r, d, g).model, s.images), logits(begun, s.images))
+
+
+# %% ../nbs/22_targets.ipynb #a7e94cde
+def test_public_images_count_where_they_are_learnt():
+    "A plain key is what it was without them; pretrained sizes share one public model; none, or private ones among them, are refused"
+    from tempfile import TemporaryDirectory
+    from fastcore.test import expect_fail
+    from drlit.data import load_images
+    d, g = load_images("digits"), load_images("glyphs")
+    s, plain, tuned = split(d, 20, 0).private, recipe_for(d, 20), recipe_for(d, 20, init="pretrained")
+    as_ever = content_hash("model", replace(plain, data="", data_hash=""), s.hash, [sys.modules[f.__module__].VERSION for f in (split, fit)], VERSION)
+    assert model_key(plain, s) == model_key(plain, s, g) == as_ever
+    assert len({model_key(tuned, s, x) for x in (g, g[:500])} | {as_ever}) == 3
+    with TemporaryDirectory() as root:
+        for n in (20, 30): small_target(root, n, init="pretrained")
+        assert len(list(Path(root, "targets").glob("*.safetensors"))) == 3
+    with expect_fail(InputError, "no public images to learn first"): train_target(tuned, d)
+    with expect_fail(InputError, "private or held-out pool"): train_target(tuned, d, similar=d)
+
+
 # %% ../nbs/22_targets.ipynb #55c2cd08
 def test_bias_gradient_is_posterior_minus_one_hot():
     t = small_target(update_size=10)
