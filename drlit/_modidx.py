@@ -567,6 +567,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drlit.bench.owner_of': ('bench.html#owner_of', 'drlit/bench.py'),
                              'drlit.bench.pass_seconds': ('bench.html#pass_seconds', 'drlit/bench.py'),
                              'drlit.bench.plan_in': ('bench.html#plan_in', 'drlit/bench.py'),
+                             'drlit.bench.pretrained': ('bench.html#pretrained', 'drlit/bench.py'),
                              'drlit.bench.price': ('bench.html#price', 'drlit/bench.py'),
                              'drlit.bench.recipe_of': ('bench.html#recipe_of', 'drlit/bench.py'),
                              'drlit.bench.reopen': ('bench.html#reopen', 'drlit/bench.py'),

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'VARIANTS', 'BEAT', 'STALE', 'HOST', 'GROUPS', 'COLUMNS', 'DISK', 'PATIENCE',
-           'FLOATS', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'inapplicable', 'expand',
-           'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key', 'Store',
-           'sha256_of', 'alive', 'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides',
+           'FLOATS', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable',
+           'expand', 'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key',
+           'Store', 'sha256_of', 'alive', 'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides',
            'comparable', 'distances', 'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan',
            'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk', 'builds', 'Opening', 'elsewhere', 'handed',
            'told', 'first_of_each', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
@@ -55,7 +55,7 @@ from .metrics.leakage import bootstrap_interval, heldout_gap, levels
 from .metrics.sample import METRICS, nearest, pairwise
 from .models import ARCHS, build, model_files, training_for
 from .profiles import InputError, Profile, pick
-from .targets import Recipe, model_key, train_target
+from .targets import Recipe, model_key, pretraining, train_target
 from .taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
 
 # %% ../nbs/50_bench.ipynb #e0c45c43
@@ -118,9 +118,14 @@ def offered(cell: Cell) -> Knowledge:
     return Knowledge("dynamic" if cell.update_size else "static", need.model, data, grants & useful)
 
 # %% ../nbs/50_bench.ipynb #c46f1dac
+def pretrained(cell: Cell) -> bool:
+    "Does its target learn the similar set first?"
+    return "pretrained" in (cell.variant, dict(cell.recipe).get("init"))
+
 def inapplicable(cell: Cell) -> str: # "" where the cell can be computed
     "Why a cell cannot exist, with the remedy"
     if cell.attack == REFERENCE: return ""
+    if pretrained(cell) and not cell.similar: return "a pretrained target needs public images to learn first; add --similar"
     need, granted = adversary(cell).needs(), offered(cell)
     lacking = granted.missing(need)
     grants = sorted(need.grants - granted.grants)
@@ -139,6 +144,7 @@ def expand(names) -> list: # registered names
 VARIANTS = { # name -> function from a recipe to a recipe
     "plain": lambda r: r,
     "frozen_bn": lambda r: replace(r, bn="frozen"),
+    "pretrained": lambda r: replace(r, init="pretrained"), # on the similar set, then fine-tuned
 }
 
 # %% ../nbs/50_bench.ipynb #a543adc6
@@ -226,7 +232,7 @@ def attack_key(cell: Cell,
     a, granted = adversary(cell), offered(cell)
     recipe = {k: v for k, v in asdict(recipe_of(cell, data_hash)).items() if k != "data"}
     code = versions("drlit.data", "drlit.targets", type(a).__module__)
-    similar = similar_hash if granted.data is DatasetAccess.SIMILAR else ""
+    similar = similar_hash if granted.data is DatasetAccess.SIMILAR or pretrained(cell) else ""
     return content_hash("attack", a.name, a.version, asdict(a), str(granted), recipe, similar, cell.decoy, cell.seed, cell.device, code)
 
 # %% ../nbs/50_bench.ipynb #dc94a751
@@ -455,7 +461,9 @@ def untrained(self: Workshop, cell: Cell) -> list: # keys
     "The models that a cell needs and the folder lacks"
     s, recipe = self.split(cell), recipe_of(cell, self.images(cell.data).hash)
     second = cell.control == "wrong_key" and not keyed(offered(cell))
-    keys = [model_key(recipe, x) for x in (s.private, s.heldout)[:1 + second]]
+    public = self.images(cell.similar) if pretrained(cell) else None
+    keys = [model_key(recipe, x, public) for x in (s.private, s.heldout)[:1 + second]]
+    if public: keys.append(model_key(*pretraining(recipe, public, s.private.shape)))
     return [k for k in keys if not all(f.exists() for f in model_files(self.root/"targets"/k[:20]))]
 
 # %% ../nbs/50_bench.ipynb #047652f8

@@ -268,7 +268,7 @@ def add_bench(sub):
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
     b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
     b.add_argument("--arch", type=words, metavar="A,B", help="target architectures: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
-    b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, ...")
+    b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, pretrained (on --similar)")
     b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set")
     b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
     b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")

@@ -21,7 +21,7 @@ from drlit.models import ARCHS, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
 from drlit.profiles import Profile
-from drlit.targets import Recipe, model_key, train_target
+from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge
 from drlit.taxonomy import NotApplicable
@@ -224,6 +224,21 @@ def test_an_attack_that_finds_it_does_not_apply_is_no_failure_and_not_tried_agai
     finally: forget_odd_attacks()
     for f in frames: assert set(zip(f.status[f.attack == "fails"], f.error[f.attack == "fails"])) == {("not applicable", "needs a smaller target")}
     assert tries == [20, 20] # the target and its wrong key, once each
+
+
+# %% ../nbs/50_bench.ipynb #dfdf4a66
+def test_pretrained_targets():
+    "A similar set that the target has learnt is part of every attack's name, else only of those that use it; without one the rows say what is missing; public, fine-tuned and held-out models: three to train"
+    from drlit.bench import pretrained
+    p = replace(fast("null_noise", "mi_face"), variants=("pretrained",), options={"mi_face": {"steps": 1}})
+    (none, *_), (cell, *_) = ([c for c in grid(q) if c.attack == "mi_face"] for q in (p, replace(p, similar="glyphs")))
+    key = lambda c, similar: attack_key(c, "data", similar)
+    assert pretrained(cell) and key(cell, "a") != key(cell, "b") and key(replace(cell, variant="plain"), "a") == key(replace(cell, variant="plain"), "b")
+    out = tempfile.mkdtemp()
+    rows = bench(replace(p, similar="glyphs"), out)
+    assert set(rows.status) == {"ok"} and set(rows.variant) == {"pretrained"} and len(list(Path(out).glob("targets/*.safetensors"))) == 3
+    assert len(Workshop(tempfile.mkdtemp()).untrained(replace(cell, control="wrong_key"))) == 3 and not Workshop(out).untrained(cell)
+    assert "add --similar" in inapplicable(none) and set(bench(p, tempfile.mkdtemp()).query("attack == 'mi_face'").status) == {"not applicable"}
 
 
 # %% ../nbs/50_bench.ipynb #10e338b3
