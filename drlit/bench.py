@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'VARIANTS', 'BEAT', 'STALE', 'HOST', 'GROUPS', 'COLUMNS', 'DISK', 'PATIENCE',
            'FLOATS', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable',
-           'expand', 'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'score_key',
-           'Store', 'sha256_of', 'alive', 'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides',
-           'comparable', 'distances', 'score_samples', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan',
-           'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk', 'builds', 'Opening', 'elsewhere', 'handed',
-           'told', 'first_of_each', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
-           'bench', 'timings', 'target_of', 'pass_seconds', 'price', 'forecast', 'Status', 'survey', 'owner_of',
-           'reopen', 'score_files']
+           'expand', 'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of', 'attack_key', 'set_level',
+           'score_key', 'Store', 'sha256_of', 'alive', 'stale', 'Workshop', 'made_by', 'commit', 'attack_cell',
+           'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'score_set', 'set_interval', 'Job', 'Run',
+           'check_plan', 'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk', 'builds', 'Opening', 'elsewhere',
+           'handed', 'told', 'first_of_each', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of',
+           'write_results', 'bench', 'timings', 'target_of', 'pass_seconds', 'price', 'forecast', 'Status', 'survey',
+           'owner_of', 'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -49,7 +49,7 @@ from .core import as_images, content_hash, device_of, note, one_thread, progress
 from .data import ImageSet, load_images, pools, similar_auxiliary, split
 from .definitions import Reconstruction
 from .engines import Failure, InProcess
-from .features import embedded, embedded_name, inception, inception_file
+from .features import common, common_name, embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
 from .metrics.leakage import bootstrap_interval, heldout_gap, levels
 from .metrics.sample import METRICS, nearest, pairwise
@@ -235,13 +235,19 @@ def attack_key(cell: Cell,
     similar = similar_hash if granted.data is DatasetAccess.SIMILAR or pretrained(cell) else ""
     return content_hash("attack", a.name, a.version, asdict(a), str(granted), recipe, similar, cell.decoy, cell.seed, cell.device, code)
 
+# %% ../nbs/50_bench.ipynb #ac384b27
+def set_level(metric: str) -> str: # "fd" or "kid"; "" for a sample-level metric
+    "The distance behind a dataset-level metric, whatever its features"
+    base = metric.partition("@")[0]
+    return base if base in DATASET_METRICS else ""
+
 # %% ../nbs/50_bench.ipynb #dc94a751
 def score_key(cell: Cell, attack_key: str, metric: str,
               how, # dataset level: name of the features; sample level: permutations of the held-out test
              ) -> str:
     "The name of a score: one metric of one cell"
-    code = versions(*(["drlit.metrics.dataset", "drlit.features"] if metric in DATASET_METRICS else ["drlit.metrics.sample", "drlit.metrics.leakage"]))
-    return content_hash("score", attack_key, cell.control, metric, how, VERSION, code)
+    code = versions(*(["drlit.metrics.dataset", "drlit.features"] if set_level(metric) else ["drlit.metrics.sample", "drlit.metrics.leakage"]))
+    return content_hash("score", attack_key, cell.control, set_level(metric) or metric, how, VERSION, code)
 
 # %% ../nbs/50_bench.ipynb #14299faf
 class Store:
@@ -475,24 +481,27 @@ def evaluation(self: Workshop, data): # -> ImageSet
 
 # %% ../nbs/50_bench.ipynb #b17f45f2
 @patch
-def features(self: Workshop, data) -> str:
+def features(self: Workshop, data, metric: str = "fd") -> str:
     "The name of the features of a data set"
+    if whose := metric.partition("@")[2]: return common_name(self.images(whose))
     c, h, w = self.images(data).shape
     return "inception" if c == 3 and min(h, w) >= 32 and inception_file().is_file() else embedded_name(self.evaluation(data))
 
 # %% ../nbs/50_bench.ipynb #80fa2fd5
 @patch
-def extractor(self: Workshop, data): # -> Extractor
+def extractor(self: Workshop, data, metric: str = "fd"): # -> Extractor
     "The feature extractor of a data set"
-    name = self.features(data)
-    if name not in self.extractors: self.extractors[name] = inception(device=str(self.device)) if name == "inception" else embedded(self.evaluation(data), self.root/"features")
+    name, whose, root = self.features(data, metric), metric.partition("@")[2], self.root/"features"
+    def made():
+        if whose: return common(self.images(whose), root)
+        return inception(device=str(self.device)) if name == "inception" else embedded(self.evaluation(data), root)
+    if name not in self.extractors: self.extractors[name] = made()
     return self.extractors[name]
 
 # %% ../nbs/50_bench.ipynb #4839eaac
 @patch
-def has_features(self: Workshop, data) -> bool:
-    "Is the feature extractor of a data set trained?"
-    name = self.features(data)
+def has_features(self: Workshop, name) -> bool:
+    "Is the feature extractor of this name trained?"
     return name in self.extractors or name == "inception" or all(f.exists() for f in model_files(self.root/"features"/name))
 
 # %% ../nbs/50_bench.ipynb #701ae028
@@ -623,7 +632,7 @@ class Run:
 # %% ../nbs/50_bench.ipynb #67627cbf
 def check_plan(p: Profile, grants, shop: Workshop):
     "Refuse what cannot work, before anything is computed"
-    for m in p.metrics: pick("metric", m, [*METRICS, *DATASET_METRICS])
+    for m in p.metrics: pick("metric", set_level(m) or m, [*METRICS, *DATASET_METRICS])
     for g in grants: pick("grant", g, GRANTS)
     for what in ("arch", "sizes", "seeds", "metrics"):
         if not getattr(p, what): raise InputError(f"no {what}; give at least one with --{what}")
@@ -638,7 +647,7 @@ def schedule(p: Profile, shop: Workshop, device="cpu", grants=()) -> list: # of 
     "Every job of a profile, with the names of its answers; an impossible cell stands once, with its reason"
     check_plan(p, grants, shop)
     data, similar = shop.images(p.data), shop.images(p.similar).hash if p.similar else ""
-    how = {m: shop.features(p.data) if m in DATASET_METRICS else p.permutations for m in p.metrics}
+    how = {m: shop.features(p.data, m) if set_level(m) else p.permutations for m in p.metrics}
     jobs = []
     for cell in grid(p, device, grants):
         family, why = ("reference" if cell.attack == REFERENCE else adversary(cell).family), inapplicable(cell)
@@ -732,7 +741,7 @@ def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     start = self.shop.clock()
     truth, unseen = sides(job.cell, self.shop.split(job.cell))
     rec = comparable(rec, truth)
-    if metric in DATASET_METRICS: row = score_set(metric, rec, truth, unseen, self.shop.extractor(job.cell.data))
+    if base := set_level(metric): row = score_set(base, rec, truth, unseen, self.shop.extractor(job.cell.data, metric))
     else: row = score_samples(metric, rec, truth, unseen, job.permutations, job.cell.seed)
     about = stub(job, metric, "ok")
     return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
@@ -782,7 +791,8 @@ def builds(name: str) -> bool:
 def exclusive(self: Run, job: Job) -> list: # keys
     "What only one worker at a time may make for this job"
     cell, keys = job.cell, [job.attack]
-    if set(job.scores) & set(DATASET_METRICS) and not self.shop.has_features(cell.data): keys.append(f"features-{self.shop.features(cell.data)}")
+    used = {self.shop.features(cell.data, m) for m in job.scores if set_level(m)}
+    keys += [f"features-{name}" for name in sorted(used) if not self.shop.has_features(name)]
     if cell.attack == REFERENCE or self.store.receipt(job.attack): return keys
     a = adversary(cell)
     return keys + self.shop.untrained(cell) + [content_hash("generator", a.name, asdict(a), cell.data, cell.similar, cell.seed)] * builds(cell.attack)
@@ -996,7 +1006,7 @@ def _attack_timings(r) -> list: # of rows: the attack's, and its target's
 def _score_timing(r) -> list:
     if not r or "effort" not in r: return []
     c = cell_of(r["cell"])
-    return [dict(part="score", name=r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], built=False, reads="", target="")]
+    return [dict(part="score", name=set_level(r["row"]["metric"]) or r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], built=False, reads="", target="")]
 
 def target_of(c: Cell) -> str: return content_hash(c.data, c.size, c.arch, c.seed, c.variant, c.recipe, c.training)[:16] # one model, whatever its update set
 
@@ -1041,7 +1051,7 @@ def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict)
             once = (c.attack, c.options, c.data, c.similar, c.seed, *[target_of(c), c.decoy] * alone.get(c.attack, True))
             add("attack", c.attack, c.n, built=builds(c.attack) and once not in made)
             made.add(once)
-        for j in jobs: [add("score", m, c.n) for m in j.scores]
+        for j in jobs: [add("score", set_level(m) or m, c.n) for m in j.scores]
     return pd.DataFrame(rows, columns="part name attack data arch size n seconds how".split())
 
 # %% ../nbs/50_bench.ipynb #15b00ac2

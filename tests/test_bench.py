@@ -12,7 +12,7 @@ from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
-from drlit.features import embedded, embedded_name, inception, inception_file
+from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
 from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
@@ -289,6 +289,30 @@ def test_data_that_may_not_be_shown_leaves_no_real_picture():
     rows = bench(fast("nulls", data=str(out/"secret.npz")), out/"run")
     assert set(rows.status) == {"ok"} and set(rows.data) == {"secret.npz"}
     assert not (out/"run"/"pictures").exists()
+
+
+# %% ../nbs/50_bench.ipynb #a7a43aff
+def test_common_features_rescore_only():
+    folder, g = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+    np.savez(folder/"photos.npz", images=g.integers(0, 256, (20, 3, 32, 32), dtype="uint8"), labels=np.arange(20) % 2)
+    (folder/"moved").mkdir()
+    (folder/"moved"/"photos.npz").write_bytes((folder/"photos.npz").read_bytes())
+    seen = []
+    for data, where in (("digits", folder), ("glyphs", folder/"moved")):
+        out, p = folder/data, fast("null_noise", data=data)
+        bench(p, out)
+        files = {f: f.stat().st_mtime_ns for f in out.glob("attacks/*")}
+        rows = bench(replace(p, metrics=("mse", "fd", f"fd@{where/'photos.npz'}")), out)
+        assert {f: f.stat().st_mtime_ns for f in out.glob("attacks/*")} == files and set(rows.status) == {"ok"}
+        seen.append(rows[rows.metric.str.startswith("fd@")])
+        assert set(rows[rows.metric == "fd"].features.str.rpartition("-")[0]) == {f"embedded-{data}"}
+    [name] = set(pd.concat(seen).features)
+    assert name.startswith("common-photos-") and len(list((folder/"digits"/"features").glob(f"{name}.*"))) == 2
+    again = jobs_of(plan_in(folder/"digits"))[0].scores
+    moved = schedule(replace(fast("null_noise"), metrics=(f"fd@{folder/'moved'/'photos.npz'}",)), Workshop(folder/"digits"))[0].scores
+    assert set(moved.values()) < set(again.values()) # a moved set is no other question
+    for wrong, words in (("fdd@digits", "unknown metric"), ("mse@digits", "unknown metric"), ("fd@nowhere.npz", "no file nowhere.npz")):
+        with pytest.raises(InputError, match=words): bench(replace(fast("null_noise"), metrics=(wrong,)), folder/"wrong")
 
 
 # %% ../nbs/50_bench.ipynb #8b7d60aa
