@@ -172,12 +172,13 @@ def c03(frame: pd.DataFrame) -> Verdict:
 # %% ../nbs/90_claims.ipynb #bed96825
 def c04(frame: pd.DataFrame) -> Verdict:
     "DeepInversion's rise from the simplest to the most complex data set less PLGMI's, in one extractor's features"
-    rows = values(frame, "fd", ("deep_inversion", "plgmi"))
+    distances = ["fd", *sorted({m for m in frame.metric if m.startswith("fd@")})]
+    rows = pd.concat([values(frame, m, ("deep_inversion", "plgmi")) for m in distances])
     rows = rows[rows.data.map(complexity) >= 0]
     shared = [g for _, g in rows.groupby("features") if g.data.nunique() >= 2]
     t = paper("section5_fid_by_dataset").set_index("attack")
     theirs = "; ".join(f"{a}: FID {', '.join(f'{v:.1f} ({d})' for d, v in r.items())}" for a, r in t.iterrows())
-    if not shared: return Verdict("C04", "undecided", scale=scale_of(rows), about="no features common to two data sets: distances of different extractors do not compare", published=theirs)
+    if not shared: return Verdict("C04", "undecided", scale=scale_of(rows), about="no features common to two data sets: distances of different extractors do not compare; measure fd@cifar100 too", published=theirs)
     g = max(shared, key=lambda g: g.data.nunique())
     t = g.assign(rank=g.data.map(complexity)).pivot_table("value", ["size", "seed"], ["attack", "rank"])
     rise = {a: t[a].iloc[:, -1] - t[a].iloc[:, 0] for a in ("deep_inversion", "plgmi") if a in t}

@@ -129,7 +129,7 @@ def _load_or_train(name, root, train):
 
 # %% ../nbs/23_features.ipynb #8c3134a2
 COMMON_IMAGES = 10_000 # at most so many images train the common classifier
-COMMON_TRAINING = Training(min_epochs=6, max_epochs=6)
+COMMON_TRAINING = Training(min_epochs=4, max_epochs=4) # then the loss on images of the set that it was not shown rises
 
 def common_name(images: ImageSet) -> str:
     "Name of the classifier that a set trains for others: the set, and a hash of all that decides the weights"

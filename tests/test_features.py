@@ -74,6 +74,22 @@ def test_embedded_refuses_what_it_cannot_use():
     assert embedded_name(people).startswith("embedded-faces-")
 
 
+# %% ../nbs/23_features.ipynb #ea2cd206
+def test_the_common_classifier_takes_every_shape():
+    "Its features are those of the converted images; the checkpoint is read again; other images or more of them have another name"
+    import drlit.features as module
+    g = torch.Generator().manual_seed(0)
+    photos = ImageSet(torch.rand(12, 3, 16, 16, generator=g), torch.arange(12) % 3, source="some folder/photos.npz")
+    x = torch.rand(5, 1, 28, 28, generator=g)
+    with tempfile.TemporaryDirectory() as root:
+        one = module.common(photos, root)
+        want, module._CACHE = one(x), {}
+        assert torch.equal(module.common(photos, root)(x), want) and len(list(Path(root).iterdir())) == 2
+    colour = torch.nn.functional.interpolate(x.expand(-1, 3, -1, -1), (16, 16), mode="bilinear", align_corners=False, antialias=True)
+    assert torch.allclose(one(colour), want, atol=1e-4) and want.shape == (5, 96)
+    assert one.name == module.common_name(photos) != module.common_name(photos[:-1]) and one.name.startswith("common-photos-")
+
+
 # %% ../nbs/23_features.ipynb #370cb9ee
 def test_fid_blocks_pool_as_the_fid_does():
     from drlit.features import FIDBlockA, FIDBlockC, FIDBlockE, FIDBlockLast
