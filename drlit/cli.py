@@ -200,7 +200,7 @@ def score(args):
 
 def judge(args):
     "drlit judge"
-    from drlit.judge import Embedded, Endpoint, Protocol, ask, panel_of, tokens
+    from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, tokens
     protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question else {}))
     limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
     judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
@@ -210,7 +210,9 @@ def judge(args):
         n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
         price = f", at most {judge.cost(n * each, n * judge.max_tokens):.2f} dollars" if judge.price else ""
         print(f"drlit: {n} questions of about {each} tokens{price}; what was answered before is not asked again", file=sys.stderr)
-    return show_verdicts([ask(judge, p, protocol, os.path.join(args.run[0], "judge")) for p in panels], args.json)
+    found = [ask(judge, p, protocol, os.path.join(args.run[0], "judge")) for p in panels]
+    if all(v.counts.sum() for v in found): keep(found, os.path.join(args.run[0], "judge"))
+    return show_verdicts(found, args.json)
 
 
 def show_verdicts(found, as_json):
@@ -336,7 +338,7 @@ def assignment(text):
 
 def add_judge(sub):
     text = ("The paper's judge (section 6.1): for every private image one candidate per training size, and a judge that names the most similar. Without --model the judge is a metric, offline. "
-            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge: the same command again asks only what is missing.")
+            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
     j = sub.add_parser("judge", help="let a vision language model, or a metric, choose between training sizes", description=text)
     j.add_argument("run", nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
     j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")

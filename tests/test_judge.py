@@ -3,10 +3,11 @@
 from PIL import Image
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from drlit.attacks.base import attack as attack_of
 from drlit.bench import Store
-from drlit.core import as_images, content_hash, generator, note, progress
+from drlit.core import as_images, content_hash, generator, note, progress, write_atomic
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, split
 from drlit.definitions import Reconstruction
@@ -247,3 +248,27 @@ def test_equal_numbers():
         assert r.labels.bincount().tolist() == [2, 2, 2]
         for x, y in zip(r.images, r.labels): assert any(torch.equal(x, z) for z in recs[o].images[recs[o].labels == y])
     assert len({x.sum().item() for x in got["2"].images}) == 6
+
+
+# %% ../nbs/61_judge.ipynb #875bb928
+def test_a_run_as_the_panel(tmp_path):
+    "The stored candidates against the truth, by hand; cells that differ in more than the option, or show other images, are named"
+    from dataclasses import replace
+    from drlit.bench import bench
+    from drlit.data import load_images, split
+    from drlit.profiles import profile
+    bench(replace(profile("quick"), attacks=("null_noise",), sizes=(10, 20), seeds=(0, 1), metrics=("mse",), permutations=9), tmp_path)
+    p = panel_of([tmp_path], "null_noise", seed=0)
+    digits = load_images("digits")
+    assert torch.equal(p.targets, split(digits, 10, 0).private.images) and p.options == ("10", "20") and p.about["seed"] == 0
+    with pytest.raises(InputError, match="they differ in seed .0 and 1.; name one, such as --seed 1"): panel_of([tmp_path], "null_noise")
+    with pytest.raises(InputError, match=r"1 size\(s\).*at least two"): panel_of([tmp_path], "null_noise", seed=0, size=10)
+    with pytest.raises(InputError, match="no run in"): panel_of([tmp_path/"elsewhere"], "null_noise")
+    cells = {c["seed"]: (c, k, f) for c, k, f in cells_of(tmp_path, "null_noise", size=10)}
+    with pytest.raises(InputError, match=r"\d+ of 10 target images are not among the private images of every option"): common(cells)
+    v = ask(Embedded("mse"), p)
+    keep([v], tmp_path), keep([ask(Embedded(), p), v], tmp_path)
+    rows = pd.read_csv(tmp_path/"tallies.csv", keep_default_na=False)
+    assert len(rows) == 4 and set(rows.features) == {"embedded-mse", "embedded-ssim"} and set(rows.family) == {"null"} and set(rows.metric) == {"pred_rate by size"}
+    near = ((p.candidates - p.targets[:, None]) ** 2).mean((2, 3, 4)).argmin(1)
+    assert list(rows[rows.features == "embedded-mse"].n_major) == near.bincount(minlength=2).tolist() and list(rows["size"]) == [10, 20] * 2
