@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LEDGER', 'GAN', 'STATIC', 'COMPLEXITY', 'SHARED', 'ROUNDING', 'JUDGES', 'Verdict', 'decide', 'verdict', 'unseen',
            'values', 'table', 'scale_of', 'complexity', 'paper', 'published', 'c01', 'lead', 'c02', 'c03', 'c04',
-           'pair', 'c05', 'fall', 'fallen', 'c06', 'points', 'correlation', 'c07', 'confident_noise', 'c19', 'ledger',
-           'load_rows']
+           'pair', 'c05', 'fall', 'fallen', 'c06', 'points', 'correlation', 'c07', 'judged', 'judges', 'leads', 'c09',
+           'published_leads', 'c10', 'gaps', 'confident_noise', 'c19', 'ledger', 'load_rows']
 
 # %% ../nbs/90_claims.ipynb #1e32868a
 import math
@@ -262,6 +262,68 @@ def c07(frame: pd.DataFrame, times: int = 500, seed: int = 0) -> Verdict:
     return Verdict("C07", decide(lo, hi), split_of(best), (float(lo), float(hi)), scale_of(values(frame, "fd")),
                    f"mean |r| of the Frechet distance with SSIM, PSNR, MSE: GAN-based less all ({number(correlation(best))}); bootstrap over attacks", theirs)
 
+# %% ../nbs/90_claims.ipynb #4d188b2f
+def judged(frame: pd.DataFrame, metric: str, nulls: bool = False) -> pd.DataFrame:
+    "The rates that a judge gave, to attacks or to null adversaries; a language model's where one was asked, else a metric's"
+    ok = frame[(frame.status == "ok") & (frame.metric == metric) & ((frame.family == "null") == nulls)]
+    model = ~ok.features.astype(str).str.startswith("embedded")
+    return ok[model] if model.any() else ok
+
+# %% ../nbs/90_claims.ipynb #db2c982c
+def judges(rows: pd.DataFrame) -> str:
+    "Who judged, and for whom that decides nothing"
+    names = ", ".join(sorted(rows.features.unique()))
+    return f"judge {names}; language models: undecided, none was asked" if names.startswith("embedded") else f"judge {names}"
+
+# %% ../nbs/90_claims.ipynb #21f38201
+def leads(rows: pd.DataFrame) -> pd.DataFrame: # index: data, arch, variant, seed; columns first, second
+    "How far the smallest size is ahead of the others, and a medium one of the second smallest; means over attacks and judges"
+    def of(g):
+        r = g.sort_values("size").value.to_numpy()
+        return pd.Series(dict(first=r[0] - r[1:].max(), second=r[2:-1].max() - r[1] if len(r) > 3 else math.nan))
+    keys = ["data", "arch", "variant", "seed"]
+    return pd.DataFrame([dict(zip([*keys, "attack", "features"], k), **of(g)) for k, g in rows.groupby([*keys, "attack", "features"]) if len(g) > 1], columns=[*keys, "first", "second"]).groupby(keys).mean()
+
+# %% ../nbs/90_claims.ipynb #4c6ef568
+def c09(frame: pd.DataFrame) -> Verdict:
+    "Lead of the smallest training size, and of a medium one over the second smallest, GAN-based attacks"
+    rows = judged(frame, "pred_rate by size")
+    if rows.attack.isin(GAN).any(): rows = rows[rows.attack.isin(GAN)]
+    d = leads(rows)
+    if not len(d): return unseen("C09", "`drlit judge`")
+    first, second = (verdict("C09", d[c], "", c) for c in d)
+    whole = "contradicted" if "contradicted" in (first.verdict, second.verdict) else "reproduced" if first.verdict == second.verdict == "reproduced" else "undecided"
+    lead = lambda more, nulls=False: f"{leads(judged(frame, f'pred_rate by size{more}', nulls))['first'].mean():+.2f}"
+    about = (f"rate of the smallest size less the best other, {', '.join(sorted(rows.attack.unique()))}: {first.verdict}; with equal numbers of candidates {lead(', equal numbers')}, "
+             f"null adversaries {lead('', True)}; second is a medium size: {second.verdict}{'' if math.isfinite(second.figure or math.nan) else ' (needs four sizes)'}; {judges(rows)} ({first.about.split('(')[-1]}")
+    return Verdict("C09", whole, first.figure, first.interval, scale_of(rows), about, published_leads())
+
+# %% ../nbs/90_claims.ipynb #5a8aa27e
+def published_leads() -> str:
+    "The same differences in Tables 3 and 4 of the paper"
+    t = paper("tables03_04_08_11_judge_celeba").rename(columns={"target_size": "size", "pred_rate": "value", "judge": "features", "architecture": "arch"}).assign(data="celeba", variant="plain", seed=0)
+    d = leads(t[(t.arch == "vgg16") & (t.features == "gpt-4o") & t.attack.isin(GAN)]).iloc[0]
+    return f"GPT-4o, mean over {len(GAN)} attacks: smallest {d['first']:+.2f}, medium less second smallest {d['second']:+.2f} (Tables 3 and 4)"
+
+# %% ../nbs/90_claims.ipynb #02faf9c6
+def c10(frame: pd.DataFrame) -> Verdict:
+    "Rate of the fine-tuned target's candidates less that of the other's, PLGMI where it was judged"
+    rows = judged(frame, "pred_rate by variant")
+    if rows.attack.eq("plgmi").any(): rows = rows[rows.attack == "plgmi"]
+    t = rows.pivot_table("value", ["data", "arch", "size", "seed"], "variant")
+    if not {"plain", "pretrained"} <= set(t.columns): return unseen("C10", "`drlit judge --over variant` between plain and pretrained targets")
+    d = (t["pretrained"] - t["plain"]).dropna().groupby(["data", "arch", "seed"]).mean()
+    p = paper("table05_plgmi_vs_pretrained")
+    about = f"rate of the fine-tuned target less that from scratch, {', '.join(sorted(rows.attack.unique()))}{gaps(frame, rows)}; {judges(rows)}"
+    return verdict("C10", d, scale_of(rows), about, f"GPT-4o, mean over sizes: {(p.pred_rate_pretrained - p.pred_rate_scratch).mean():+.2f} (Table 5)")
+
+# %% ../nbs/90_claims.ipynb #75ac5bc5
+def gaps(frame: pd.DataFrame, rows: pd.DataFrame) -> str:
+    "The held-out gaps under SSIM of the attacks in `rows`, by variant; empty where none was measured"
+    if "gap" not in frame: return ""
+    g = values(frame, "ssim", rows.attack.unique()).groupby("variant").gap.mean().dropna()
+    return "".join(f"; held-out gap {v} {x:+.3f}" for v, x in g.items() if v in ("plain", "pretrained"))
+
 # %% ../nbs/90_claims.ipynb #b76f8dc2
 def confident_noise(seed: int, size: int = 100) -> tuple: # (share above 0.9, S-Dis over that of noise)
     "MI-Face's images on a small target"
@@ -280,7 +342,7 @@ def c19(frame=None, seeds=(0, 1, 2)) -> Verdict:
     return verdict("C19", noisy, f"digits; cnn; 100 images; seeds {', '.join(map(str, seeds))}", about, "confidence above 0.9 (section 4.1)")
 
 # %% ../nbs/90_claims.ipynb #c9b9868a
-JUDGES = dict(C01=c01, C02=c02, C03=c03, C04=c04, C05=c05, C06=c06, C07=c07, C19=c19)
+JUDGES = dict(C01=c01, C02=c02, C03=c03, C04=c04, C05=c05, C06=c06, C07=c07, C09=c09, C10=c10, C19=c19)
 
 # %% ../nbs/90_claims.ipynb #51d5bb1c
 def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was run
@@ -291,8 +353,9 @@ def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was
 
 # %% ../nbs/90_claims.ipynb #8926a4ee
 def load_rows(run=None) -> pd.DataFrame:
-    "The rows of a run's folder, or of one or more results.csv"
+    "The rows of a run's folder with its judges' tallies, or those of a results.csv"
     path = Path(run)
-    if path.is_dir(): return collect(path)
+    read = lambda f: pd.read_csv(f, keep_default_na=False, na_values=[""]) # "null" is a family
+    if path.is_dir(): return pd.concat([collect(path), *map(read, path.glob("judge/tallies.csv"))], ignore_index=True)
     if not path.is_file(): raise InputError(f"no run at {run}; name a folder that `drlit bench --out` wrote, or a results.csv")
-    return pd.read_csv(path)
+    return read(path)

@@ -90,6 +90,52 @@ def test_common_features():
     assert c04(pd.concat([own.assign(value=0.), f.assign(metric="fd@cifar100")])).figure == 65 # the shared ones decide
 
 
+# %% ../nbs/90_claims.ipynb #bd352846
+def tallies(rates, over="size", attack="plgmi", judge="embedded-ssim", seeds=(0, 1), **more):
+    "A judge's rows: rates by option, the same for each seed but for a hundredth"
+    base = dict(attack=attack, family="optimisation", data="digits", arch="cnn", variant="plain", size=100, control="none", metric=f"pred_rate by {over}", features=judge, lo=0, hi=1, status="ok") | more
+    return pd.DataFrame([{**base, over: o, "seed": s, "value": v + s / 100 * (i == 0)} for s in seeds for i, (o, v) in enumerate(rates.items())])
+
+
+# %% ../nbs/90_claims.ipynb #67d02aa3
+def test_what_a_judge_prefers():
+    "C09 by hand: both halves, three sizes leave the second open, null adversaries never count, a language model comes before a metric"
+    paperlike = {100: .5, 200: .1, 300: .3, 400: .1}
+    v = c09(tallies(paperlike))
+    assert abs(v.figure - .205) < 1e-12 and v.verdict == "reproduced" and "none was asked" in v.about and abs(v.interval[0] - .2) < 1e-12
+    assert c09(tallies({100: .5, 200: .3, 300: .1, 400: .1})).verdict == "contradicted" # the second smallest is second
+    assert c09(tallies({100: .1, 200: .2, 300: .6, 400: .1})).verdict == "contradicted"
+    three = c09(tallies({100: .5, 200: .3, 300: .2}))
+    assert three.verdict == "undecided" and abs(three.figure - .205) < 1e-12 and "needs four sizes" in three.about
+    blind = tallies({100: 0., 200: 0., 300: 0., 400: 1.}, attack="null_auxiliary", family="null")
+    both = c09(pd.concat([tallies(paperlike), blind]))
+    assert both.figure == v.figure and "null adversaries -0.9" in both.about and c09(blind).figure is None
+    model = c09(pd.concat([tallies(paperlike), tallies({100: .1, 200: .2, 300: .6, 400: .1}, judge="gpt-x")]))
+    assert model.verdict == "contradicted" and "judge gpt-x" in model.about and "none was asked" not in model.about
+    assert c09(tallies(paperlike, attack="mi_face")).figure == v.figure and c09(pd.concat([tallies(paperlike), tallies({100: 0., 200: 1.}, attack="mi_face")])).figure == v.figure
+
+
+# %% ../nbs/90_claims.ipynb #229d00dd
+def test_fine_tuned_targets():
+    "C10 by hand: the mean over sizes for each seed; gaps beside it"
+    rows = pd.concat([tallies({"pretrained": a, "plain": 1 - a}, "variant", size=n) for n, a in ((100, .7), (200, .9))])
+    v = c10(rows)
+    assert v.verdict == "reproduced" and abs(v.figure - (.6 + .005)) < 1e-12 and "(Table 5)" in v.published
+    assert c10(pd.concat([tallies({"pretrained": .3, "plain": .7}, "variant")])).verdict == "contradicted"
+    assert c10(tallies({"frozen_bn": .3, "plain": .7}, "variant")).figure is None
+    gap = pd.concat([rows, tallies({"pretrained": .2, "plain": .2}, "variant").assign(metric="ssim", gap=[.01, .03] * 2)])
+    assert "held-out gap plain +0.030; held-out gap pretrained +0.010" in c10(gap).about
+
+
+# %% ../nbs/90_claims.ipynb #65ebf206
+def test_a_table_on_disk_says_what_the_frame_said(tmp_path):
+    "The family of the null adversaries is called null, which a CSV reader takes for nothing"
+    f = pd.concat([made_up(), made_up().assign(family="null", attack="null_noise", value=0.), tallies({100: .5, 200: .1, 300: .3, 400: .1})])
+    f.to_csv(tmp_path/"results.csv", index=False)
+    for a, b in zip(said(f).values(), said(load_rows(tmp_path/"results.csv")).values(), strict=True):
+        assert (a.verdict, a.about) == (b.verdict, b.about) and (a.figure is None or abs(a.figure - b.figure) < 1e-9)
+
+
 # %% ../nbs/90_claims.ipynb #698157fc
 def test_controls_and_failures_do_not_count():
     f = made_up()
