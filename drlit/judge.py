@@ -598,6 +598,8 @@ def one_per_option(found: list, over: str) -> dict: # option -> (cell, key, fold
         if twin[1] == key: continue
         odd = next((k for k in cell if cell[k] != twin[0][k]), "version")
         raise InputError(f"two cells of {over} {cell[over]}: they differ in {odd} ({twin[0].get(odd)} and {cell.get(odd)}); name one, such as --{odd} {cell.get(odd)}")
+    for k in {"data", "size", "update_size", "seed", *FIELDS} - {over}:
+        if len(said := {c[k]: 0 for c, *_ in out.values()}) > 1: raise InputError(f"candidates that differ in {over} and in {k} ({' and '.join(map(str, said))}); name one, such as --{k} {next(iter(said))}")
     return out
 
 # %% ../nbs/61_judge.ipynb #6fd5e439
@@ -648,6 +650,9 @@ def common(found: dict, data_root=None) -> ImageSet:
         if missing := len(set(sets[0].keys) - set(s.keys)): raise InputError(f"{missing} of {len(sets[0])} target images are not among the private images of every option; judge cells of one data set and one seed")
     return sets[0]
 
+# %% ../nbs/61_judge.ipynb #aa52a371
+JUDGED = "attack family data size arch variant control seed metric features value lo hi n_major n_unanimous targets place_p status".split()
+
 # %% ../nbs/61_judge.ipynb #cc4b5b9f
 def rows_of(v: Votes) -> pd.DataFrame: # a row per option
     "A tally as rows of a benchmark's table"
@@ -660,8 +665,6 @@ def rows_of(v: Votes) -> pd.DataFrame: # a row per option
     return t.astype({"size": int})[JUDGED]
 
 # %% ../nbs/61_judge.ipynb #d74e3502
-JUDGED = "attack family data size arch variant control seed metric features value lo hi n_major n_unanimous targets place_p status".split()
-
 def keep(found, # of Votes on panels of a run
          folder, # of the replies, such as RUN/judge
         ) -> Path: # of the table
