@@ -174,7 +174,11 @@ def report(args):
     "drlit report"
     from drlit.bench import write_results
     from drlit.report import report as write
-    return finish(write_results(args.folder), args.folder, write)
+    from drlit.report import write_rows
+    if not args.rows: return finish(write_results(args.folder), args.folder, write)
+    path, n = write_rows(args.folder, args.rows)
+    print(f"{n} finished rows: {path}; beside it their origin (.json) and the pictures of Figure 1 (.npz)")
+    return 0
 
 
 def show_attacks(args):
@@ -311,6 +315,7 @@ def add_score(sub):
 def add_report(sub):
     r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
     r.add_argument("folder", metavar="DIR")
+    r.add_argument("--rows", metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
     r.set_defaults(do=report)
 
 

@@ -484,6 +484,18 @@ def test_report_of_a_finished_run(finished, drl, tmp_path):
     assert done.stdout.split("\nreport:")[0] == finished[1].split("\nreport:")[0]
 
 
+def test_rows_travel(finished, drl, tmp_path):
+    "The finished rows of a run, what produced them and a few pictures; nothing of the machine"
+    done = drl("report", finished[0], "--rows", tmp_path)
+    name = Path(finished[0]).name
+    assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
+    rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
+    assert list(rows.columns) == [*all_rows.columns, "options"] and len(rows) == len(all_rows)
+    about = json.loads((tmp_path / f"{name}.json").read_text())
+    assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
+    assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()
+
+
 def test_output_into_a_closed_pipe(environment):
     done = subprocess.run(f"{sys.executable} -m drlit.cli attacks | head -1", shell=True, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith("attack") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr

@@ -3,13 +3,14 @@
 from PIL import Image
 from dataclasses import dataclass, field
 from drlit.bench import COLUMNS
-from drlit.bench import CONTROLS, REFERENCE, collect, write_results
-from drlit.core import read_json, read_npz, write_atomic
+from drlit.bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, write_results
+from drlit.core import read_json, read_npz, write_atomic, write_json, write_npz
 from drlit.metrics.dataset import DATASET_METRICS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
 from drlit.profiles import InputError
 from fastcore.basics import patch
+from fastcore.test import expect_fail
 from importlib.resources import files
 from io import BytesIO
 from markupsafe import Markup
@@ -17,6 +18,7 @@ from pathlib import Path
 from scipy.stats import t as student
 import base64
 import jinja2
+import json
 import math
 import numpy as np
 import pandas as pd
@@ -56,6 +58,26 @@ def test_update_sets_get_their_own_table():
 def test_a_wide_table_continues_below():
     t = Table("t", ["name", "m", "one", "two"], [["x", "y", "1" * 30, "2" * 30]])
     assert max(map(len, t.text(50).splitlines())) <= 50 and "2" * 30 in t.text(50)
+
+
+# %% ../nbs/51_results.ipynb #98b1dd76
+def test_rows_of_several_runs_stand_together_once():
+    a, b = rows(of=[{}, dict(seed=1, status="failed", value=math.nan)]), rows(of=[{}, dict(seed=1), dict(attack="b", status="failed")])
+    t = together({"a": a, "b": b})
+    assert t[["attack", "seed", "status"]].to_numpy().tolist() == [["a", 0, "ok"], ["a", 1, "ok"], ["b", 0, "failed"]]
+    assert "run" not in t
+
+
+# %% ../nbs/51_results.ipynb #b0c48c94
+def test_other_images_under_the_same_name_are_refused():
+    about = lambda h: {"data": {"d": {"hash": h}}}
+    check_data({"a": about("1"), "b": about("1")})
+    with expect_fail(InputError, "not the same images in b"): check_data({"a": about("1"), "b": about("2")})
+
+
+# %% ../nbs/51_results.ipynb #b0c48c94
+def test_a_foreign_csv_is_named():
+    with expect_fail(InputError, "no column 'attack'"): read_csv(BytesIO(b"a,b\n1,2\n"))
 
 
 # %% ../nbs/51_results.ipynb #219111ef
