@@ -263,9 +263,9 @@ def c07(frame: pd.DataFrame, times: int = 500, seed: int = 0) -> Verdict:
                    f"mean |r| of the Frechet distance with SSIM, PSNR, MSE: GAN-based less all ({number(correlation(best))}); bootstrap over attacks", theirs)
 
 # %% ../nbs/90_claims.ipynb #4d188b2f
-def judged(frame: pd.DataFrame, metric: str, nulls: bool = False) -> pd.DataFrame:
+def judged(frame: pd.DataFrame, metric: str, nulls: bool = False, control: str = "none") -> pd.DataFrame:
     "The rates that a judge gave, to attacks or to null adversaries; a language model's where one was asked, else a metric's"
-    ok = frame[(frame.status == "ok") & (frame.metric == metric) & ((frame.family == "null") == nulls)]
+    ok = frame[(frame.status == "ok") & (frame.metric == metric) & (frame.control == control) & ((frame.family == "null") == nulls)]
     model = ~ok.features.astype(str).str.startswith("embedded")
     return ok[model] if model.any() else ok
 
@@ -288,14 +288,16 @@ def leads(rows: pd.DataFrame) -> pd.DataFrame: # index: data, arch, variant, see
 def c09(frame: pd.DataFrame) -> Verdict:
     "Lead of the smallest training size, and of a medium one over the second smallest, GAN-based attacks"
     rows = judged(frame, "pred_rate by size")
-    if rows.attack.isin(GAN).any(): rows = rows[rows.attack.isin(GAN)]
+    who = [a for a in rows.attack.unique() if a in GAN] or list(rows.attack.unique())
+    rows = rows[rows.attack.isin(who)]
     d = leads(rows)
     if not len(d): return unseen("C09", "`drlit judge`")
     first, second = (verdict("C09", d[c], "", c) for c in d)
     whole = "contradicted" if "contradicted" in (first.verdict, second.verdict) else "reproduced" if first.verdict == second.verdict == "reproduced" else "undecided"
-    lead = lambda more, nulls=False: f"{leads(judged(frame, f'pred_rate by size{more}', nulls))['first'].mean():+.2f}"
-    about = (f"rate of the smallest size less the best other, {', '.join(sorted(rows.attack.unique()))}: {first.verdict}; with equal numbers of candidates {lead(', equal numbers')}, "
-             f"null adversaries {lead('', True)}; second is a medium size: {second.verdict}{'' if math.isfinite(second.figure or math.nan) else ' (needs four sizes)'}; {judges(rows)} ({first.about.split('(')[-1]}")
+    def lead(q): return f"{leads(q)['first'].mean():+.2f}" if len(q) else "not judged"
+    beside = {"equal numbers of candidates": judged(frame, "pred_rate by size, equal numbers"), "held-out images": judged(frame, "pred_rate by size", control="held_out")}
+    beside = {k: lead(q[q.attack.isin(who)]) for k, q in beside.items()} | {"null adversaries": lead(judged(frame, "pred_rate by size", True))}
+    about = (f"rate of the smallest size less the best other, {', '.join(who)}: {first.verdict} ({'; '.join(f'{k} {v}' for k, v in beside.items())}); second is a medium size: {second.verdict}{'' if math.isfinite(second.figure or math.nan) else ' (needs four sizes)'}; {judges(rows)} ({first.about.split('(')[-1]}")
     return Verdict("C09", whole, first.figure, first.interval, scale_of(rows), about, published_leads())
 
 # %% ../nbs/90_claims.ipynb #5a8aa27e

@@ -209,7 +209,7 @@ def judge(args):
     limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
     judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
     fixed = dict(arch=args.arch, variant=args.variant, seed=args.seed, size=args.size)
-    panels = [panel_of(args.run, a, args.over, args.targets, args.equal, data_root=args.data_root, **fixed) for a in (args.attack, *(args.controls or ()))]
+    panels = [panel_of(args.run, a, args.over, args.targets, args.equal, control="held_out" if args.held_out else "none", data_root=args.data_root, **fixed) for a in (args.attack, *(args.controls or ()))]
     if args.model:
         n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
         price = f", at most {judge.cost(n * each, n * judge.max_tokens):.2f} dollars" if judge.price else ""
@@ -358,6 +358,7 @@ def add_judge(sub):
     j.add_argument("--order", default="shuffled", metavar="O", help="shuffled anew for each vote, or fixed as in the paper")
     j.add_argument("--question", metavar="TEXT", help="another wording; {k} stands for the number of candidates")
     j.add_argument("--equal", action="store_true", help="let every option offer equally many reconstructions of a class")
+    j.add_argument("--held-out", action="store_true", help="a control: the same candidates, for held-out images in place of the private ones")
     j.add_argument("--concurrency", type=int, metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=float, metavar="R", help="requests a minute, at most")
     j.add_argument("--timeout", type=float, metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=int, metavar="PX", help="longer side of the images sent (default 256)")
     j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=float, metavar="USD", help="stop before it is exceeded")

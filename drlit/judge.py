@@ -609,18 +609,19 @@ def panel_of(folders, # of one or several runs
              targets: int = 1000, # at most so many, drawn at random, as in the paper
              equal: bool = False, # as many reconstructions of each class from every option
              draw: int = 0, # seed of the drawn targets
+             control: str = "none", # "held_out": the same candidates, for images that no model has seen
              data_root=None, # where named data sets lie
              **fixed, # further fields of the cell: seed, arch, variant, size
             ) -> Panel:
     "The panel of a benchmark run"
-    pick("field", over, FIELDS)
+    pick("field", over, FIELDS), pick("control", control, ("none", "held_out"))
     found = one_per_option([c for f in folders for c in cells_of(f, attack, **fixed)], over)
     if len(found) < 2: raise InputError(f"{attack}: {len(found)} {over}(s) in {', '.join(map(str, folders))}; a judge needs at least two to choose between")
     recs = {o: _stored(*f) for o, f in found.items()}
-    truth = common(found, data_root)
+    truth = common(found, data_root, control)
     keep = torch.randperm(len(truth), generator=generator("judge targets", draw))[:targets].sort().values
     p = panel(truth[keep], even(recs, draw) if equal else recs, attack)
-    return replace(p, about=shared_by(found, over) | dict(over=over, equal=equal))
+    return replace(p, about=shared_by(found, over) | dict(over=over, equal=equal, control=control))
 
 # %% ../nbs/61_judge.ipynb #c0ccfc18
 def _stored(cell, key, folder):
@@ -637,17 +638,18 @@ def shared_by(found: dict, over: str) -> dict:
     return row | {k: cell[k] for k in ("size", "arch", "variant", "seed") if k != over}
 
 # %% ../nbs/61_judge.ipynb #69c00d2a
-def _truth(cell, data_root) -> ImageSet:
-    "The private images of a cell"
+def _truth(cell, data_root, control) -> ImageSet:
+    "The private images of a cell, or as many held-out ones"
     s = split(load_images(cell["data"], data_root), cell["size"], cell["seed"], cell["update_size"])
-    return s.update if cell["update_size"] else s.private
+    private, heldout = (s.update, s.update_heldout) if cell["update_size"] else (s.private, s.heldout)
+    return heldout if control == "held_out" else private
 
 # %% ../nbs/61_judge.ipynb #43ddbf97
-def common(found: dict, data_root=None) -> ImageSet:
-    "The private images of the smallest cell, which all others must hold too"
-    sets = sorted((_truth(c, data_root) for c, *_ in found.values()), key=len)
+def common(found: dict, data_root=None, control="none") -> ImageSet:
+    "The images of the smallest cell, which all others must hold too"
+    sets = sorted((_truth(c, data_root, control) for c, *_ in found.values()), key=len)
     for s in sets[1:]:
-        if missing := len(set(sets[0].keys) - set(s.keys)): raise InputError(f"{missing} of {len(sets[0])} target images are not among the private images of every option; judge cells of one data set and one seed")
+        if missing := len(set(sets[0].keys) - set(s.keys)): raise InputError(f"{missing} of {len(sets[0])} target images are not among those of every option; judge cells of one data set and one seed")
     return sets[0]
 
 # %% ../nbs/61_judge.ipynb #aa52a371
@@ -661,7 +663,7 @@ def rows_of(v: Votes) -> pd.DataFrame: # a row per option
     how = [f"pred_rate by {over}", *["equal numbers"] * equal, *["pairs"] * (p.mode == "pairs"), *["fixed order"] * (p.order == "fixed")]
     place = math.nan if p.order == "fixed" else position_bias(v).p
     t = tally(v).rename(columns=dict(option=over, pred_rate="value")).drop(columns=["judge", "source"])
-    t = t.assign(**about, control="none", metric=", ".join(how), features=v.judge, status="ok", targets=len(v.counts), place_p=place)
+    t = t.assign(**about, metric=", ".join(how), features=v.judge, status="ok", targets=len(v.counts), place_p=place)
     return t.astype({"size": int})[JUDGED]
 
 # %% ../nbs/61_judge.ipynb #d74e3502

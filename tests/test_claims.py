@@ -108,8 +108,9 @@ def test_what_a_judge_prefers():
     three = c09(tallies({100: .5, 200: .3, 300: .2}))
     assert three.verdict == "undecided" and abs(three.figure - .205) < 1e-12 and "needs four sizes" in three.about
     blind = tallies({100: 0., 200: 0., 300: 0., 400: 1.}, attack="null_auxiliary", family="null")
-    both = c09(pd.concat([tallies(paperlike), blind]))
-    assert both.figure == v.figure and "null adversaries -0.9" in both.about and c09(blind).figure is None
+    unseen = tallies({100: .3, 200: .2, 300: .25, 400: .25}, control="held_out", seeds=(0,))
+    both = c09(pd.concat([tallies(paperlike), blind, unseen]))
+    assert both.figure == v.figure and "null adversaries -1.0" in both.about.replace("-0.99", "-1.0") and "held-out images +0.05" in both.about and c09(blind).figure is None
     model = c09(pd.concat([tallies(paperlike), tallies({100: .1, 200: .2, 300: .6, 400: .1}, judge="gpt-x")]))
     assert model.verdict == "contradicted" and "judge gpt-x" in model.about and "none was asked" not in model.about
     assert c09(tallies(paperlike, attack="mi_face")).figure == v.figure and c09(pd.concat([tallies(paperlike), tallies({100: 0., 200: 1.}, attack="mi_face")])).figure == v.figure

@@ -265,9 +265,11 @@ def test_a_run_as_the_panel(tmp_path):
     with pytest.raises(InputError, match=r"1 size\(s\).*at least two"): panel_of([tmp_path], "null_noise", seed=0, size=10)
     with pytest.raises(InputError, match="no run in"): panel_of([tmp_path/"elsewhere"], "null_noise")
     cells = {c["seed"]: (c, k, f) for c, k, f in cells_of(tmp_path, "null_noise", size=10)}
-    with pytest.raises(InputError, match=r"\d+ of 10 target images are not among the private images of every option"): common(cells)
+    with pytest.raises(InputError, match=r"\d+ of 10 target images are not among those of every option"): common(cells)
     with pytest.raises(InputError, match="differ in variant and in size .10 and 20.; name one, such as --size 10"):
         one_per_option([({**c, "variant": "plain" if c["size"] == 10 else "pretrained"}, k, f) for c, k, f in cells_of(tmp_path, "null_noise", seed=0)], "variant")
+    unseen = panel_of([tmp_path], "null_noise", seed=0, control="held_out")
+    assert torch.equal(unseen.targets, split(digits, 10, 0).heldout.images) and unseen.about["control"] == "held_out"
     v = ask(Embedded("mse"), p)
     keep([v], tmp_path), keep([ask(Embedded(), p), v], tmp_path)
     rows = pd.read_csv(tmp_path/"tallies.csv", keep_default_na=False)

@@ -143,8 +143,10 @@ def test_from_the_command_line(tmp_path, capsys):
     assert first[0] == 0 and {(r["source"], r["option"]) for r in found["tally"]} == {(a, n) for a in ("null_auxiliary", "null_noise") for n in ("20", "40")}
     assert sum(r["n_major"] for r in found["tally"]) == 40 and found["unanswered"] == [0, 0]
     assert main(["judge", run, "--attack", "null_auxiliary"]) == 0 and "embedded-ssim" in capsys.readouterr().out
+    assert main(["judge", run, "--attack", "null_auxiliary", "--held-out"]) == 0
     kept = load_rows(run).query("metric == 'pred_rate by size'")  # what `drlit claims` reads
-    assert kept.groupby(["attack", "features"]).value.sum().round(6).to_dict() == {("null_auxiliary", "embedded-ssim"): 1, ("null_auxiliary", "m"): 1, ("null_noise", "m"): 1}
+    assert set(kept[kept.control == "held_out"].features) == {"embedded-ssim"} and (kept.control == "held_out").sum() == 2
+    assert kept[kept.control == "none"].groupby(["attack", "features"]).value.sum().round(6).to_dict() == {("null_auxiliary", "embedded-ssim"): 1, ("null_auxiliary", "m"): 1, ("null_noise", "m"): 1}
     for wrong, says in ((["--size", "20"], "1 size(s)"), (["--attack", "null_nois"], "did you mean 'null_noise'"), (["--over", "color"], "unknown field 'color'")):
         assert main(["judge", run, "--attack", "null_auxiliary", *wrong]) == 2 and says in capsys.readouterr().err
 
