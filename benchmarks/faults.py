@@ -1,10 +1,12 @@
 """kill -9 at random moments: of the runner, or of a worker. What is lost, half-written, or computed twice?
 
     python benchmarks/faults.py --kills 20 --victim runner
-    python benchmarks/faults.py --kills 20 --victim worker --engine ray
+    python benchmarks/faults.py --kills 20 --victim worker [--engine ray]
+    python benchmarks/faults.py --kills 20 --mirrored
 
 A small grid on the embedded digits is run with two jobs. The attack is a stand-in that writes a line into a log whenever it runs, so that the
 log says what was computed how often. A round ends when the grid is finished; its table is compared with that of a run that nobody disturbed.
+With --mirrored the run is kept at an address, and every new runner starts on an empty disk, as another machine would.
 """
 import argparse
 import importlib
@@ -49,8 +51,9 @@ MAIN = "import sys, counted_runner\nif __name__ == '__main__': counted_runner.ma
 
 class Site:
     "A folder with the runner's files, its log, and the table of an undisturbed run"
-    def __init__(self, folder, seeds, engine="local"):
-        self.folder, self.seeds, self.engine, self.out, self.log = Path(folder), seeds, engine, Path(folder) / "out", Path(folder) / "log"
+    def __init__(self, folder, seeds, engine="local", mirrored=False):
+        self.folder, self.seeds, self.engine, self.out, self.log = Path(folder).resolve(), seeds, engine, Path(folder).resolve() / "out", Path(folder).resolve() / "log"
+        self.place, self.disks = f"file://{self.out}" if mirrored else str(self.out), 0
         (self.folder / "counted_runner.py").write_text(RUNNER)
         (self.folder / "start.py").write_text(MAIN)
         root = str(Path(__file__).resolve().parents[1])
@@ -64,7 +67,11 @@ class Site:
     def runs(self): return Counter(self.log.read_text().splitlines()) if self.log.exists() else Counter()
 
     def start(self):
-        return subprocess.Popen([sys.executable, "start.py", str(self.out), str(self.seeds), self.engine], cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.disks += 1
+        os.environ["DRLIT_MIRROR"] = self.env["DRLIT_MIRROR"] = str(self.folder / f"disk{self.disks}")
+        return subprocess.Popen([sys.executable, "start.py", self.place, str(self.seeds), self.engine], cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def table(self): return self.runner.main(self.place, self.seeds, jobs=1).drop(columns="seconds") # of a finished run: computes nothing
 
     def finished(self):
         "Finished records, with the moment of their writing; a record that is not whole is an error"
@@ -77,7 +84,7 @@ class Site:
     def owners(self):
         "The processes that have claims"
         out = set()
-        for p in self.out.glob("claims/[!.]*"):
+        for p in [*self.out.glob("claims/[!.]*"), *self.folder.glob(f"disk{self.disks}/*/claims/[!.]*")]:
             try: out.add(json.loads(p.read_text())["pid"])
             except (OSError, ValueError): pass
         return out
@@ -127,8 +134,7 @@ def one_round(site, victim, kills, rng):
     assert len(runs) == site.cells, f"{len(runs)} of {site.cells} attacks ran"
     twice = sum(runs.values()) - len(runs)
     assert twice <= done * (2 if victim == "runner" else 1), f"{twice} attacks ran again after {done} kills"
-    table = site.runner.main(site.out, site.seeds, jobs=1).drop(columns="seconds") # computes nothing
-    assert site.runs() == runs and table.equals(site.whole), "the table differs from that of an undisturbed run"
+    assert site.table().equals(site.whole) and site.runs() == runs, "the table differs from that of an undisturbed run"
     assert not site.owners(), "a claim was left behind"
     return done, twice
 
@@ -140,15 +146,16 @@ def main():
     p.add_argument("--engine", choices=["local", "ray"], default="local")
     p.add_argument("--seeds", type=int, default=8, help="of the grid: six attacks each")
     p.add_argument("--seed", type=int, default=0, help="of the moments")
+    p.add_argument("--mirrored", action="store_true", help="keep the run at an address")
     a = p.parse_args()
     rng, total, again, rounds = random.Random(a.seed), 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(folder, a.seeds, a.engine)
+        site = Site(folder, a.seeds, a.engine, a.mirrored)
         while total < a.kills:
             done, twice = one_round(site, a.victim, a.kills - total, rng)
             total, again, rounds = total + done, again + twice, rounds + 1
             print(f"round {rounds}: {done} kills, {twice} attacks run again, table equal", flush=True)
-    print(f"{a.engine}, kill -9 of the {a.victim} at {total} random moments in {rounds} rounds of {site.cells} attacks: "
+    print(f"{a.engine}{', at an address' * a.mirrored}, kill -9 of the {a.victim} at {total} random moments in {rounds} rounds of {site.cells} attacks: "
           f"none lost, none half-written, {again} run again (in flight when killed), tables equal")
 
 

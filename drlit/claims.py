@@ -25,6 +25,7 @@ from .bench import REFERENCE, collect
 from .data import load_images
 from .metrics.earlier import confidence
 from .metrics.sample import METRICS, sample_metric
+from .mirror import place
 from .profiles import InputError, pick
 from .report import interval, number, with_adjusted
 from .targets import recipe_for, train_target
@@ -355,9 +356,10 @@ def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was
 
 # %% ../nbs/90_claims.ipynb #8926a4ee
 def load_rows(run=None) -> pd.DataFrame:
-    "The rows of a run's folder with its judges' tallies, or those of a results.csv"
-    path = Path(run)
+    "The rows of a run's folder (or address) with its judges' tallies, or those of a results.csv"
+    path, where = Path(run), place(run)
     read = lambda f: pd.read_csv(f, keep_default_na=False, na_values=[""]) # "null" is a family
-    if path.is_dir(): return pd.concat([collect(path), *map(read, path.glob("judge/tallies.csv"))], ignore_index=True)
+    where.bring("judge/tallies.csv")
+    if where.root.is_dir(): return pd.concat([collect(where), *map(read, where.root.glob("judge/tallies.csv"))], ignore_index=True)
     if not path.is_file(): raise InputError(f"no run at {run}; name a folder that `drlit bench --out` wrote, or a results.csv")
     return read(path)

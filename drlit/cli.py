@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import drlit
 from drlit.profiles import InputError, profile, read_grid
@@ -162,9 +163,13 @@ def describe(s, folder):
 
 def finish(frame, out, report):
     "Print the table, write the report, count the failures"
-    text, page = report(out, frame)
+    from drlit.mirror import place
+    where = place(out)
+    where.bring("pictures/*")
+    text, page = report(where.root, frame)
+    where.send("*", anew=True)
     print(text)
-    print(f"\nreport: {page}\nresults: {os.path.join(out, 'results.csv')}")
+    print(f"\nreport: {page}\nresults: {os.path.join(where.root, 'results.csv')}" + f"\nkept at {out}" * (where.root != Path(out)))
     failed = frame[frame.status == "failed"]
     if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again", file=sys.stderr)
     return 1 if len(failed) else 0
@@ -172,11 +177,14 @@ def finish(frame, out, report):
 
 def report(args):
     "drlit report"
-    from drlit.bench import write_results
+    from drlit.bench import RECORDS, write_results
+    from drlit.mirror import place
     from drlit.report import report as write
     from drlit.report import write_rows
     if not args.rows: return finish(write_results(args.folder), args.folder, write)
-    path, n = write_rows(args.folder, args.rows)
+    where = place(args.folder)
+    where.bring(*RECORDS, "pictures/*")
+    path, n = write_rows(where.root, args.rows)
     print(f"{n} finished rows: {path}; beside it their origin (.json) and the pictures of Figure 1 (.npz)")
     return 0
 
@@ -275,10 +283,10 @@ def add_bench(sub):
     b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
     b.add_argument("--arch", type=words, metavar="A,B", help="target architectures: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
     b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, pretrained (on --similar)")
-    b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set")
+    b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set; fd@cifar100: in the features that this set trains for all others")
     b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
     b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")
-    b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html (default drlit-out)")
+    b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html, or an address such as s3://bucket/run (default drlit-out)")
     b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
     b.add_argument("--dry-run", action="store_true", help="only print the plan: cells, what is there already, and the time that the rest will take")
@@ -314,7 +322,7 @@ def add_score(sub):
 
 def add_report(sub):
     r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
-    r.add_argument("folder", metavar="DIR")
+    r.add_argument("folder", metavar="DIR", help="or the address of a run")
     r.add_argument("--rows", metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
     r.set_defaults(do=report)
 
@@ -371,7 +379,7 @@ def add_judge(sub):
 def add_status(sub):
     text = "What a run in this folder has done, is doing (by whom, since when) and still has to do, and what failed. On a terminal it looks again until the run is done; Ctrl-C ends the looking, not the run."
     t = sub.add_parser("status", help="done, running, failed, time left", description=text)
-    t.add_argument("folder", metavar="DIR")
+    t.add_argument("folder", metavar="DIR", help="or the address of a run")
     t.add_argument("--every", type=float, default=2, metavar="S", help="seconds between looks (default 2)")
     t.add_argument("--once", action="store_true", help="look once, on a terminal too")
     t.set_defaults(do=status)
@@ -397,7 +405,8 @@ def one_line(error):
     "An error as one line"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; free some space or name another folder, then run the same command again: finished cells are kept"
+        remedy = "check the address, the network and your credentials" if "://" in where else "free some space or name another folder"
+        return f"{where}{error.strerror}; {remedy}, then run the same command again: finished cells are kept"
     return " ".join(str(error).split())
 
 

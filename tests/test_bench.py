@@ -17,6 +17,7 @@ from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metr
 from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
+from drlit.mirror import place
 from drlit.models import ARCHS, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
@@ -26,11 +27,13 @@ from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, Trai
 from drlit.taxonomy import Knowledge
 from drlit.taxonomy import NotApplicable
 from fastcore.basics import patch
+from fsspec.core import url_to_fs
 from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
 from inspect import ismodule
 from itertools import count, product
+from itertools import islice
 from pathlib import Path
 from safetensors import safe_open
 from scipy.stats import t as student
@@ -280,6 +283,44 @@ def test_a_disk_that_fills_up_costs_nothing_but_time():
         with swap.object(os, "replace", full_after(k)), pytest.raises(OSError, match="No space left"): bench(p, out)
         assert not list(Path(out).rglob("*.tmp"))
         assert bench(p, out).drop(columns="seconds").equals(whole)
+
+
+# %% ../nbs/50_bench.ipynb #c0c50395
+def on_a_new_disk(): return swap.dict(os.environ, DRLIT_MIRROR=tempfile.mkdtemp())
+
+
+# %% ../nbs/50_bench.ipynb #c0c50395
+def test_a_run_at_an_address_goes_on_from_any_disk():
+    p, url = fast("null_noise", "null_auxiliary"), f"memory://{os.getpid()}/goes-on"
+    whole = bench(p, tempfile.mkdtemp()).drop(columns="seconds")
+    with on_a_new_disk(): done = list(islice(open_run(p, url).work(), 3))
+    fs, path = url_to_fs(url)
+    times = {f: fs.modified(f) for f in fs.glob(f"{path}/attacks/*")}
+    with on_a_new_disk():
+        r = open_run(p, url)
+        assert [r.state(j) for j in done] == ["ok"] * 3
+        assert bench(p, url).drop(columns="seconds").equals(whole)
+        assert len(list(r.store.root.glob("attacks/*.npz"))) == 1 and len(fs.glob(f"{path}/attacks/*.npz")) == 2 # what was scored there stays there
+    assert {f: fs.modified(f) for f in times} == times
+    with on_a_new_disk(): # looking on needs no data and no disk
+        assert survey(reopen(url)).counts == {"ok": len(r.jobs)} and collect(url).drop(columns="seconds").equals(whole)
+
+
+# %% ../nbs/50_bench.ipynb #a2e196e1
+def test_damage_at_the_address_is_repaired_there():
+    odd_attacks()
+    p, url = fast("fails", "null_noise"), f"memory://{os.getpid()}/damage"
+    wider = replace(p, metrics=("mse", "psnr"))
+    try:
+        with on_a_new_disk(): assert set(bench(p, url).status) == {"ok", "failed"}
+        fs, path = url_to_fs(url)
+        [npz] = fs.glob(f"{path}/attacks/*.npz")
+        fs.pipe_file(npz, b"junk")
+        odd_attacks()[0].luck = True
+        with on_a_new_disk(): assert set(bench(wider, url, retry=True).status) == {"ok"}
+        assert len(fs.cat(npz)) > 100 and not fs.glob(f"{path}/failures/*") and not fs.glob(f"{path}/aside/*")
+        with on_a_new_disk(): assert all(Store(url).reconstruction(Path(f).stem) for f in [npz])
+    finally: forget_odd_attacks()
 
 
 # %% ../nbs/50_bench.ipynb #52dea525

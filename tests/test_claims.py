@@ -6,6 +6,7 @@ from drlit.bench import REFERENCE, collect
 from drlit.data import load_images
 from drlit.metrics.earlier import confidence
 from drlit.metrics.sample import METRICS, sample_metric
+from drlit.mirror import place
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from drlit.report import interval, number, with_adjusted

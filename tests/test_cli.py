@@ -508,3 +508,20 @@ def test_claims(capsys, tmp_path):
     assert [c["id"] for c in found] == [f"C{i:02}" for i in range(1, 21)] and {"id", "verdict", "figure", "interval", "scale"} <= set(found[0])
     assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C19": "reproduced"}
     assert main(["claims", str(tmp_path / "nothing")]) == 2 and "no run at" in capsys.readouterr().err
+
+
+def test_an_address_in_place_of_a_folder(drl, tmp_path):
+    "Run, look on and report from disks of their own; an address that cannot be reached says so"
+    url = f"file://{(tmp_path / 'bucket').resolve()}"
+    disk = lambda name: {"DRLIT_MIRROR": str(tmp_path / name)}
+    made = drl("bench", "--attacks", "null_noise", "--metrics", "mse", "--out", url, env=disk("a"))
+    assert made.returncode == 0 and f"kept at {url}" in made.stdout
+    assert {"results.csv", "report.html", "plan", "scores", "attacks"} <= {p.name for p in (tmp_path / "bucket").iterdir()}
+    looked = drl("status", url, env=disk("b"))
+    assert looked.returncode == 0 and "3 done" in looked.stdout and "0 missing" in looked.stdout
+    again = drl("report", url, env=disk("c"))
+    assert again.returncode == 0 and again.stdout.split("\nreport:")[0] == made.stdout.split("\nreport:")[0]
+    (tmp_path / "file").write_text("")
+    for place, words in (("s4://bucket/run", "s3://bucket/run"), (f"file://{tmp_path}/file/run", "check the address")):
+        wrong = drl("bench", "--attacks", "null_noise", "--metrics", "mse", "--out", place, env=disk("d"))
+        assert wrong.returncode == 2 and words in wrong.stderr and len(wrong.stderr.strip().splitlines()) == 1, wrong.stderr
