@@ -146,17 +146,3 @@ def test_auxiliary_images_of_another_shape():
         return Target.from_model(t.model, t.truth(), auxiliary=images)
     assert run(tiny(), given((3, 20, 12)), same()).images.shape == (20, 1, 16, 16)
     with pytest.raises(InputError, match="cannot turn 2 channels into 1"): run(tiny(), given((2, 16, 16)), same())
-
-
-# %% ../nbs/36_revealer.ipynb #b042b002
-def test_spoilt_generators_are_set_aside(tmp_path):
-    "A truncated file, and one of another recipe under this one's name: trained again, same images"
-    t, folder = trained_target(), tmp_path / "artefacts"
-    first = run(tiny(), t, same(), cache=tmp_path)
-    file = next(folder.glob("*.safetensors"))
-    run(tiny(iterations=2), t, same(), cache=tmp_path)
-    other = next(f for f in folder.glob("*.safetensors") if f != file)
-    for spoilt in (file.read_bytes()[:500], other.read_bytes()):
-        file.write_bytes(spoilt)
-        assert torch.equal(run(tiny(), t, same(), cache=tmp_path).images, first.images)
-        assert next(folder.glob("*.bad")).read_bytes() == spoilt

@@ -21,6 +21,7 @@ PAPER = {
     ("dynamic", "white-box"): (["deep_leakage"], [], []),
 }
 PAPER_FAMILIES = {"inv_alignment": "training", "updates_leak": "training", "bias_rec": "analysis"}  # the others are optimisation-based
+LEARNT = {"revealer", "kedmi", "plgmi", "inv_alignment", "updates_leak"}  # these train something and keep it
 NULLS = {"null_noise", "null_auxiliary", "null_auxiliary_class", "null_class_mean"}
 
 
@@ -88,6 +89,20 @@ def test_same_seed_same_bits(name, granted, tmp_path):
     for r, log in zip(results[1:], logs[1:]):
         assert torch.equal(r.images, results[0].images) and log == logs[0]
         assert r.labels is None and results[0].labels is None or torch.equal(r.labels, results[0].labels)
+
+
+@pytest.mark.parametrize("name, granted", [c for c in CASES if c.values[0] in LEARNT])
+def test_spoilt_artefacts_are_set_aside(name, granted, tmp_path):
+    "What an attack has learnt and kept, truncated, or of another seed under this one's name: learnt again, same images"
+    target, folder = tiny_target(name), tmp_path / "artefacts"
+    first = run(quick(name), target, granted, cache=tmp_path)
+    files = sorted(folder.glob("*.safetensors"))
+    run(quick(name), target, granted, seed=1, cache=tmp_path)
+    other = next(f for f in sorted(folder.glob("*.safetensors")) if f not in files)
+    for spoilt in (files[0].read_bytes()[:500], other.read_bytes()):
+        files[0].write_bytes(spoilt)
+        assert torch.equal(run(quick(name), target, granted, cache=tmp_path).images, first.images)
+        assert next(folder.glob("*.bad")).read_bytes() == spoilt
 
 
 @pytest.mark.parametrize("name, granted", CASES)
