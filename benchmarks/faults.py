@@ -44,7 +44,7 @@ class Counted(Attack):
 def plan(seeds):
     return Profile("faults", "digits", attacks=("counted", "null_noise"), sizes=(20, 30), seeds=tuple(range(seeds)), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})
 
-def main(out, seeds, name="local", jobs=2): return bench(plan(int(seeds)), out, engine=engine(name, int(jobs)))
+def main(out, seeds, name="local", jobs=2): return bench(plan(int(seeds)), out, engine=engine(name, int(jobs), retries=99)) # so that no piece counts as lost
 '''
 MAIN = "import sys, counted_runner\nif __name__ == '__main__': counted_runner.main(*sys.argv[1:])\n"
 
@@ -134,7 +134,9 @@ def one_round(site, victim, kills, rng):
     assert len(runs) == site.cells, f"{len(runs)} of {site.cells} attacks ran"
     twice = sum(runs.values()) - len(runs)
     assert twice <= done * (2 if victim == "runner" else 1), f"{twice} attacks ran again after {done} kills"
-    assert site.table().equals(site.whole) and site.runs() == runs, "the table differs from that of an undisturbed run"
+    table = site.table()
+    assert site.runs() == runs, "making the table ran attacks"
+    assert table.equals(site.whole), "the table differs from that of an undisturbed run:\n" + table[(table.fillna(0) != site.whole.fillna(0)).any(axis=1)].to_string()
     assert not site.owners(), "a claim was left behind"
     return done, twice
 

@@ -10,8 +10,8 @@ __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'VARIANTS', 'BEAT', 'STALE', 'HOS
            'commit', 'attack_cell', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'score_set',
            'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk',
            'builds', 'Opening', 'elsewhere', 'handed', 'told', 'first_of_each', 'beside', 'collect', 'plan_in',
-           'jobs_of', 'cell_of', 'row_of', 'write_results', 'bench', 'timings', 'target_of', 'pass_seconds', 'price',
-           'forecast', 'Status', 'survey', 'owner_of', 'reopen', 'score_files']
+           'jobs_of', 'cell_of', 'row_of', 'write_results', 'bench', 'timings', 'work_of', 'target_of', 'pass_seconds',
+           'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -1029,7 +1029,7 @@ def bench(p, # what to measure: a Profile, or a list of them
     return write_results(out)
 
 # %% ../nbs/50_bench.ipynb #71b09efa
-TIMED = "part name data arch shape n device seconds built reads target".split() # part: attack, target or score
+TIMED = "part name data arch shape n device seconds training search built reads target".split() # part: attack, target or score
 
 def timings(folder=None) -> pd.DataFrame: # columns `TIMED`
     "What the finished work of a folder took; without one, what was measured for the book"
@@ -1038,45 +1038,71 @@ def timings(folder=None) -> pd.DataFrame: # columns `TIMED`
     store, rows = Store(folder), []
     for path in sorted(Path(folder, "attacks").glob("*.json")): rows += _attack_timings(store.get("attacks", path.stem))
     for path in sorted(Path(folder, "scores").glob("*.json")): rows += _score_timing(store.get("scores", path.stem))
+    rows += _refusals(store)
     return pd.DataFrame(rows, columns=TIMED)
 
 # %% ../nbs/50_bench.ipynb #01de34da
 def _attack_timings(r) -> list: # of rows: the attack's, and its target's
     if not r or "effort" not in r: return []
     c = cell_of(r["cell"])
-    about = dict(data=c.data, arch=c.arch, shape="x".join(map(str, r["shape"])), device=c.device, target=target_of(c), reads=" ".join(sorted({f for v in r["built"].values() for f in v})), built=bool(r["built"]))
+    about = dict(data=c.data, arch=c.arch, shape="x".join(map(str, r["shape"])), device=c.device, target=target_of(c), **work_of(c), reads=" ".join(sorted({f for v in r["built"].values() for f in v})), built=bool(r["built"]))
     alone = c.control != "wrong_key" or bool(c.update_size) # else it contains the training of a second target
-    return [*[dict(about, part="attack", name=c.attack, n=c.n, seconds=r["effort"]["attack"])] * alone, *[dict(about, part="target", name=c.arch, n=c.size, seconds=r["effort"]["target"], built=False, reads="")] * r["trained"]]
+    return [*[dict(about, part="attack", name=c.attack, n=c.n, seconds=r["effort"]["attack"])] * alone, *[dict(about, part="target", name=c.arch, n=c.size, seconds=r["effort"]["target"], training=1, search=1, built=False, reads="")] * r["trained"]]
 
 def _score_timing(r) -> list:
     if not r or "effort" not in r: return []
     c = cell_of(r["cell"])
-    return [dict(part="score", name=set_level(r["row"]["metric"]) or r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], built=False, reads="", target="")]
+    return [dict(part="score", name=set_level(r["row"]["metric"]) or r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], training=1, search=1, built=False, reads="", target="")]
+
+def work_of(c: Cell) -> dict: # training: proportional to a generator's training; search: to what one image takes after it
+    "The options of an attack that its time is proportional to"
+    o = asdict(adversary(c))
+    return dict(training=o.get("iterations", 1) * (1 + o.get("n_critic", 0)) * o.get("batch", 1), search=o.get("steps") or 1)
+
+def _refusals(store) -> list: # no time at all: the attack found that it does not apply
+    plan = store.get("plan", "plan")
+    shape = {k: "x".join(map(str, d["shape"])) for k, d in plan["data"].items()} if plan else {}
+    said = {j.attack: j.cell for j in jobs_of(plan or {"jobs": []}) if (store.get("failures", j.attack) or {}).get("status") == "not applicable"}
+    free = dict(part="attack", seconds=0., built=False, reads="", target="")
+    return [dict(free, name=c.attack, data=c.data, arch=c.arch, shape=shape[c.data], n=c.n, device=c.device, **work_of(c)) for c in said.values()]
 
 def target_of(c: Cell) -> str: return content_hash(c.data, c.size, c.arch, c.seed, c.variant, c.recipe, c.training)[:16] # one model, whatever its update set
 
 # %% ../nbs/50_bench.ipynb #7f7974ae
 @cache
 def pass_seconds(arch: str, shape: str) -> float: # shape: CxHxW
-    "What one pass of eight images forward and backward costs, the least of three"
+    "What one pass of eight images forward and backward costs, in processor seconds, the least of three"
     model, x = build(arch, tuple(map(int, shape.split("x"))), 10), torch.rand(8, *map(int, shape.split("x")), requires_grad=True)
     def once():
-        start = time.perf_counter()
+        start = time.process_time()
         model(x).sum().backward()
-        return time.perf_counter() - start
+        return time.process_time() - start
     with one_thread(): return min(once() for _ in range(3))
 
+def passes(r, arch: str, shape: str) -> float: # r: a timing
+    "How much longer a pass takes than the one that was timed"
+    return 1 if r.part == "score" or (r.arch, r["shape"]) == (arch, shape) else pass_seconds(arch, shape) / pass_seconds(r.arch, r["shape"])
+
 # %% ../nbs/50_bench.ipynb #76de6447
-def price(known: pd.DataFrame, part: str, name: str, arch: str, shape: str, n: int, device="cpu", built=False) -> dict: # seconds, how
-    "The estimated time of one part of the work"
+def closest(known: pd.DataFrame, part: str, name: str, arch: str, shape: str, n: int, device="cpu", built=False): # -> (row, does it differ?), or None
+    "The timing that is most like what is asked for"
     near = known[(known.part == part) & ((known.name == name) | (part == "target")) & (known.device == device)]
-    if near.empty: return dict(seconds=float("nan"), how="unknown")
+    if near.empty: return None
     away = pd.DataFrame({"arch": near.arch != arch, "shape": near["shape"] != shape, "built": near.built != built, "n": (near.n / n).map(math.log).abs()})
     best = away.sort_values(list(away), kind="stable").iloc[0]
-    r = near[(away == best).all(axis=1)].iloc[0]
-    same = not (best.arch or best["shape"] or best.built or best.n)
-    passes = 1 if part == "score" or not (best.arch or best["shape"]) else pass_seconds(arch, shape) / pass_seconds(r.arch, r["shape"])
-    return dict(seconds=r.seconds * passes * (1 if r.built else n / r.n), how="measured" if same else "extrapolated")
+    return near[(away == best).all(axis=1)].iloc[0], bool(best.arch or best["shape"] or best.built or best.n)
+
+# %% ../nbs/50_bench.ipynb #d7e595d7
+def price(known: pd.DataFrame, part: str, name: str, arch: str, shape: str, n: int, device="cpu", built=False, training=1, search=1) -> dict: # seconds, how
+    "The estimated time of one part of the work"
+    found = closest(known, part, name, arch, shape, n, device, built)
+    if found is None: return dict(seconds=float("nan"), how="unknown")
+    r, away = found
+    s, _ = closest(known, part, name, r.arch, r["shape"], r.n, device, False)
+    alone = 0 if s.built else min(r.seconds, s.seconds * passes(s, r.arch, r["shape"]) * r.n / s.n * r.search / s.search) # the search's share of r
+    trained = (r.seconds - alone) * training / r.training if r.built else 0
+    same = not away and (part != "attack" or (r.training, r.search) == (training, search))
+    return dict(seconds=passes(r, arch, shape) * (trained + alone * n / r.n * search / r.search), how="measured" if same else "extrapolated")
 
 # %% ../nbs/50_bench.ipynb #8fa13630
 MODEL = {"query", "model", "auxiliary", "before", "after", "gradient"} # fields of a view that depend on the target's model
@@ -1084,7 +1110,7 @@ MODEL = {"query", "model", "auxiliary", "before", "after", "gradient"} # fields 
 def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict) -> pd.DataFrame:
     "The parts of tasks that are still to be computed, with their prices. known: all timings; done: the folder's own; shapes: data -> CxHxW"
     trained, made, rows, at = set(done.target), set(), [], cache(partial(price, known))
-    alone = {a: bool(MODEL & {w for r in g.reads for w in r.split()}) for a, g in known[known.built.astype(bool)].groupby("name")} # attack -> is its generator for one target only?
+    own = {a: bool(MODEL & {w for r in g.reads for w in r.split()}) for a, g in known[known.built.astype(bool)].groupby("name")} # attack -> is its generator for one target only?
     for jobs in tasks:
         c = jobs[0].cell
         size = f"{c.size} + {c.update_size}" if c.update_size else str(c.size)
@@ -1093,8 +1119,8 @@ def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict)
             for t in (target_of(c), *[jobs[0].attack] * (c.control == "wrong_key" and not keyed(offered(c)))):
                 if t not in trained: add("target", c.arch, c.size)
                 trained.add(t)
-            once = (c.attack, c.options, c.data, c.similar, c.seed, *[target_of(c), c.decoy] * alone.get(c.attack, True))
-            add("attack", c.attack, c.n, built=builds(c.attack) and once not in made)
+            once = (c.attack, c.options, c.data, c.similar, c.seed, *[target_of(c), c.decoy] * own.get(c.attack, True))
+            add("attack", c.attack, c.n, built=(builds(c.attack) or c.attack in own) and once not in made, **work_of(c))
             made.add(once)
         for j in jobs: [add("score", set_level(m) or m, c.n) for m in j.scores]
     return pd.DataFrame(rows, columns="part name attack data arch size n seconds how".split())

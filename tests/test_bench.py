@@ -179,6 +179,19 @@ def test_the_interval_of_a_frechet_distance_leaves_out_one_class_after_the_other
     np.testing.assert_allclose([row["value"], row["lo"], row["hi"]], [fd(-1), fd(-1) - half, fd(-1) + half], rtol=1e-6)
 
 
+# %% ../nbs/50_bench.ipynb #f1b01bd9
+def test_prices_by_hand():
+    "A search of 2 s for 10 images at 5 steps, 32 s with the training of its generator: four times the images, twice the steps, three times the training"
+    base = dict(part="attack", name="a", data="d", arch="cnn", shape="1x8x8", n=10, device="cpu", search=5, training=100, reads="", target="")
+    known = pd.DataFrame([dict(base, seconds=2., built=False), dict(base, seconds=32., built=True)])
+    ask = partial(price, known, "attack", "a", "cnn", "1x8x8")
+    assert ask(10, search=5, training=100) == dict(seconds=2., how="measured") and ask(10, built=True, search=5, training=100) == dict(seconds=32., how="measured")
+    assert ask(40, search=10, training=300) == dict(seconds=16., how="extrapolated")
+    assert ask(40, built=True, search=10, training=300) == dict(seconds=3 * 30. + 16., how="extrapolated")
+    assert price(known.iloc[1:], "attack", "a", "cnn", "1x8x8", 40, built=True, search=10, training=300)["seconds"] == 96 # no search timed apart: all is training
+    assert price(known, "attack", "b", "cnn", "1x8x8", 10)["how"] == "unknown"
+
+
 # %% ../nbs/50_bench.ipynb #3c6a8754
 def fast(*attacks, data="digits"):
     return Profile("t", data, attacks=attacks, sizes=(20,), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})
