@@ -85,11 +85,10 @@ def bench(args):
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
-    from drlit.report import report
     where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
-    return finish(frame, args.out, report)
+    return finish(frame, args.out)
 
 
 def plans(args):
@@ -161,15 +160,21 @@ def describe(s, folder):
     return "\n".join(lines + [total(s, max(1, len({(r["host"], r["pid"]) for r in s.running})))])
 
 
-def finish(frame, out, report):
+def finish(frame, out):
     "Print the table, write the report, count the failures"
     from drlit.mirror import place
+    from drlit.report import report, results_of
     where = place(out)
     where.bring("pictures/*")
-    text, page = report(where.root, frame)
+    text, files = report(where.root, results_of(where.root, frame))
     where.send("*", anew=True)
     print(text)
-    print(f"\nreport: {page}\nresults: {os.path.join(where.root, 'results.csv')}" + f"\nkept at {out}" * (where.root != Path(out)))
+    print(f"\nreport: {files['html']}\nresults: {os.path.join(where.root, 'results.csv')}" + f"\nkept at {out}" * (where.root != Path(out)))
+    return failures(frame)
+
+
+def failures(frame):
+    "Count the rows that failed; the exit code"
     failed = frame[frame.status == "failed"]
     if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again", file=sys.stderr)
     return 1 if len(failed) else 0
@@ -177,16 +182,21 @@ def finish(frame, out, report):
 
 def report(args):
     "drlit report"
-    from drlit.bench import RECORDS, write_results
+    from drlit.bench import RECORDS
     from drlit.mirror import place
     from drlit.report import report as write
-    from drlit.report import write_rows
-    if not args.rows: return finish(write_results(args.folder), args.folder, write)
+    from drlit.report import results_of, write_rows
     where = place(args.folder)
     where.bring(*RECORDS, "pictures/*")
-    path, n = write_rows(where.root, args.rows)
-    print(f"{n} finished rows: {path}; beside it their origin (.json) and the pictures of Figure 1 (.npz)")
-    return 0
+    if args.rows:
+        path, n = write_rows(where.root, args.rows)
+        print(f"{n} finished rows: {path}; beside it their origin (.json) and the pictures of Figure 1 (.npz)")
+        return 0
+    results = results_of(where.root)
+    text, files = write(where.root, results, args.format, args.out)
+    if not args.out: where.send("*", anew=True)
+    print(f"{text}\n\n" + "\n".join(f"{ {'html': 'report', 'csv': 'results'}.get(f, f)}: {path}" for f, path in files.items()))
+    return failures(results.frame)
 
 
 def show_attacks(args):
@@ -321,8 +331,12 @@ def add_score(sub):
 
 
 def add_report(sub):
-    r = sub.add_parser("report", help="table and report.html of a finished or interrupted run", description="Read a folder that `drlit bench` wrote; print its table and write results.csv and report.html anew.")
+    text = ("Read what `drlit bench` wrote and print Table 2: every attack beside its controls, then what the paper printed. DIR is a run's folder (finished or at work), a folder of rows that --rows wrote, or a results.csv.\n"
+            "html: one page with sortable, filterable tables and Figures 1 and 2; csv, parquet: every row; latex: the tables, for booktabs and longtable.")
+    r = sub.add_parser("report", help="tables, figures and files of a finished or interrupted run", description=text)
     r.add_argument("folder", metavar="DIR", help="or the address of a run")
+    r.add_argument("--format", type=words, default=("html", "csv"), metavar="F,G", help="html, csv, parquet (extra drlit[parquet]), latex (default html,csv)")
+    r.add_argument("--out", metavar="FOLDER", help="where the files go (default: the run's folder)")
     r.add_argument("--rows", metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
     r.set_defaults(do=report)
 

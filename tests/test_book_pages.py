@@ -15,7 +15,9 @@ from chapters import NOTEBOOKS, ROOT
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 PHONE, DESK = 390, 1280
 PAGES = [*NOTEBOOKS, "glossary", "responsible_use", "bibliography"]
@@ -157,3 +159,44 @@ def test_report_is_one_file(report):
 ])
 def test_the_search_for_other_hosts(html, found):
     assert len(FOREIGN.findall(html)) == found
+
+
+HEAD = "return [...document.querySelector('table.sortable').tHead.rows[0].cells].map(c => c.textContent)"
+ROWS = "return [...document.querySelector('table.sortable').tBodies[0].rows].filter(r => !r.hidden).map(r => [...r.cells].map(c => c.textContent))"
+VISIBLE = "return [...document.querySelectorAll('.rows tbody tr')].filter(r => r.offsetParent !== null).map(r => [r.dataset.attack, r.dataset.control, r.dataset.metric])"
+
+
+def test_report_sorts_by_its_headers(report, chromium, serve):
+    "By mouse and by keyboard: up, down, and back to the order of reading; what has no number stays last"
+    visit(chromium, f"{serve(report)}/report.html", DESK)
+    start, gap = chromium.execute_script(ROWS), chromium.execute_script(HEAD).index("gap")
+    button = chromium.find_elements(By.CSS_SELECTOR, "table.sortable th button")[gap]
+    def state():
+        rows = [r[gap] for r in chromium.execute_script(ROWS)]
+        return [float(v) for v in rows if v], rows, button.find_element(By.XPATH, "..").get_attribute("aria-sort")
+    button.click()
+    numbers, rows, said = state()
+    assert len(numbers) >= 2 and numbers == sorted(numbers) and said == "ascending" and rows[-1] == ""
+    button.send_keys(Keys.ENTER)
+    numbers, rows, said = state()
+    assert numbers == sorted(numbers, reverse=True) and said == "descending" and rows[-1] == ""
+    button.send_keys(Keys.SPACE)
+    assert chromium.execute_script(ROWS) == start and state()[2] is None
+
+
+def test_report_filters_its_rows(report, chromium, serve):
+    "By attack, control, metric and words, together; tables without a row disappear; `show all` brings everything back"
+    visit(chromium, f"{serve(report)}/report.html", DESK)
+    form, every = chromium.find_element(By.ID, "filter"), chromium.execute_script(VISIBLE)
+    pick = lambda name, value: Select(form.find_element(By.NAME, name)).select_by_value(value)
+    pick("attack", "null_noise")
+    assert chromium.execute_script(VISIBLE) == [r for r in every if r[0] == "null_noise"] != every
+    assert chromium.execute_script("return [...document.querySelectorAll('.grid tr')].filter(r => r.offsetParent !== null).map(r => r.dataset.attack)") == [None, "null_noise"]
+    pick("metric", "mse"), pick("control", "none")
+    assert set(map(tuple, chromium.execute_script(VISIBLE))) == {("null_noise", "none", "mse")}
+    text = form.find_element(By.NAME, "text")
+    text.send_keys("no such words", Keys.ENTER)  # Enter sends no form and loads no page
+    assert chromium.execute_script(VISIBLE) == [] and form.find_element(By.TAG_NAME, "output").text == f"0 of {len(every)} rows"
+    assert chromium.execute_script("return [...document.querySelectorAll('.rows')].every(s => s.hidden)")
+    form.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
+    WebDriverWait(chromium, 5).until(lambda b: b.execute_script(VISIBLE) == every)

@@ -384,6 +384,7 @@ BAD = [
     (["bench", "--data", "few.npz"], "largest size"),
     (["bench", "--data", "digits", "--similar", "own.npz"], "private or held-out"),
     (["report", "nothing"], "no run in nothing"),
+    (["report", "nothing", "--format", "excel"], "unknown format 'excel'"),
     (["score", "ok.npz"], "required"),
     (["score", "ok.npz", "missing.npz"], "missing.npz"),
     (["score", "ok.npz", "colour.npz"], "shape"),
@@ -481,6 +482,27 @@ def test_report_of_a_finished_run(finished, drl, tmp_path):
     done = drl("report", folder)
     assert done.returncode == 0 and (folder / "report.html").exists()
     same(folder, finished[0])
+    assert done.stdout.split("\nreport:")[0] == finished[1].split("\nreport:")[0]
+
+
+def test_report_in_other_formats(finished, drl, tmp_path):
+    "Parquet keeps types, text and origin; LaTeX has a table; nothing is written that was not asked for"
+    done = drl("report", finished[0], "--format", "parquet,latex", "--out", tmp_path)
+    assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {"results.parquet", "tables.tex"}
+    frame, rows = pd.read_parquet(tmp_path / "results.parquet"), pd.read_csv(finished[0] / "results.csv", keep_default_na=False, na_values={"value": [""]})
+    assert frame.value.dtype == float and frame["size"].dtype.kind == "i" and frame.family.tolist() == rows.family.tolist() and "null" in set(frame.family)
+    np.testing.assert_array_equal(frame.value, rows.value)
+    assert len(frame.attrs[Path(finished[0]).name]["data"]["digits"]["hash"]) == 64
+    tex = (tmp_path / "tables.tex").read_text()
+    assert r"\toprule" in tex and r"mi\_face" in tex and "sha256" in tex and "_" not in tex.replace(r"\_", "")
+
+
+def test_a_report_of_rows_needs_a_place(drl, tmp_path, finished):
+    rows = tmp_path / "rows"
+    assert drl("report", finished[0], "--rows", rows).returncode == 0
+    assert "--out" in drl("report", rows).stderr and len(list(rows.iterdir())) == 3
+    done = drl("report", rows, "--out", tmp_path / "page")
+    assert done.returncode == 0 and {p.name for p in (tmp_path / "page").iterdir()} == {"report.html", "results.csv"}
     assert done.stdout.split("\nreport:")[0] == finished[1].split("\nreport:")[0]
 
 
