@@ -184,8 +184,10 @@ def report(args):
     "drlit report"
     from drlit.bench import RECORDS
     from drlit.mirror import place
+    from drlit.profiles import pick
+    from drlit.report import WRITERS, results_of, write_rows
     from drlit.report import report as write
-    from drlit.report import results_of, write_rows
+    for f in args.format: pick("format", f, WRITERS)
     where = place(args.folder)
     where.bring(*RECORDS, "pictures/*")
     if args.rows:
@@ -195,7 +197,8 @@ def report(args):
     results = results_of(where.root)
     text, files = write(where.root, results, args.format, args.out)
     if not args.out: where.send("*", anew=True)
-    print(f"{text}\n\n" + "\n".join(f"{ {'html': 'report', 'csv': 'results'}.get(f, f)}: {path}" for f, path in files.items()))
+    names = {"html": "report", "csv": "results"}
+    print(f"{text}\n\n" + "\n".join(f"{names.get(f, f)}: {path}" for f, path in files.items()))
     return failures(results.frame)
 
 

@@ -582,7 +582,7 @@ def devices(about: dict) -> str: return ", ".join(sorted({a["device"] for a in a
 # %% ../nbs/51_results.ipynb #52e71168
 def figures(results: Results) -> dict: # for the template
     "Figures 1 and 2 as a page shows them"
-    grids = [dict(title=t, rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(results.pictures).items()]
+    grids = [dict(title=t, columns=max(map(len, rows.values())), rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(results.pictures).items()]
     kinds = targets_of(results.frame)
     def drawn(p):
         buffer = BytesIO()

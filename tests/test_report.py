@@ -161,6 +161,6 @@ def test_text_from_files_is_no_markup():
     env = jinja2.Environment(autoescape=True)
     out = env.from_string(files("drlit").joinpath("report.html.j2").read_text(encoding="utf-8")).render(
         title="<script>x</script>", legend=["<b>", "", ""], counts={}, tables=[Table("<i>", ["<u>"], [["<s>"]], ["<em>"], keys=[("\"<a>", "none", "mse")])], choices={"attack": ["<mark>"]},
-        charts=[], details=[], grids=[dict(title="<h4>", rows=[])], figures2=[], publishable=True, origin=[("k", "<q>")])
+        charts=[], details=[], grids=[dict(title="<h4>", columns=1, rows=[])], figures2=[], publishable=True, origin=[("k", "<q>")])
     for word in ("<script>x", "<b>", "<i>", "<u>", "<s>", "<em>", "<q>", "<a>", "<mark>", "<h4>"): assert word not in out
     assert "&lt;script&gt;x" in out
