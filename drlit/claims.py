@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LEDGER', 'GAN', 'STATIC', 'COMPLEXITY', 'SHARED', 'ROUNDING', 'JUDGES', 'Verdict', 'decide', 'verdict', 'unseen',
            'values', 'table', 'scale_of', 'complexity', 'paper', 'published', 'c01', 'lead', 'c02', 'c03', 'c04',
-           'pair', 'c05', 'fall', 'fallen', 'c06', 'points', 'correlation', 'c07', 'judged', 'judges', 'leads', 'c09',
-           'published_leads', 'c10', 'gaps', 'confident_noise', 'c19', 'ledger', 'load_rows']
+           'pair', 'c05', 'fall', 'fallen', 'c06', 'points', 'correlation', 'c07', 'falls', 'c08', 'judged', 'judges',
+           'leads', 'c09', 'published_leads', 'c10', 'gaps', 'confident_noise', 'c19', 'ledger', 'load_rows']
 
 # %% ../nbs/90_claims.ipynb #1e32868a
 import math
@@ -23,6 +23,7 @@ import pandas as pd
 from .attacks.base import run
 from .bench import REFERENCE, collect
 from .data import load_images
+from .memorization import difference
 from .metrics.earlier import confidence
 from .metrics.sample import METRICS, sample_metric
 from .mirror import place
@@ -263,6 +264,27 @@ def c07(frame: pd.DataFrame, times: int = 500, seed: int = 0) -> Verdict:
     return Verdict("C07", decide(lo, hi), split_of(best), (float(lo), float(hi)), scale_of(values(frame, "fd")),
                    f"mean |r| of the Frechet distance with SSIM, PSNR, MSE: GAN-based less all ({number(correlation(best))}); bootstrap over attacks", theirs)
 
+# %% ../nbs/90_claims.ipynb #93b325d0
+def falls(t: pd.DataFrame) -> pd.DataFrame: # index: data; columns: fall, lo, hi
+    "Memorization at the smallest size with two images per class or more, less that at the largest"
+    ends = {d: g.sort_values("size").iloc[[0, -1]][["memorization", "lo", "hi"]].to_numpy() for d, g in t[t.per_class > 1].groupby("data", sort=False) if g["size"].nunique() > 1}
+    return pd.DataFrame({d: difference(*e) for d, e in ends.items()}, ["fall", "lo", "hi"]).T
+
+# %% ../nbs/90_claims.ipynb #82ea2ea9
+def c08(frame=None, sizes: pd.DataFrame | None = None) -> Verdict: # sizes: rows of the study; None: those of the package
+    "Fall of the model's memorization with its training set; the weakest data set decides"
+    t = pd.read_csv(files("drlit") / "results" / "60_memorization" / "sizes.csv") if sizes is None else sizes
+    d = falls(t)
+    if not len(d): return unseen("C08", "the memorization study at two sizes with two images per class")
+    said = [decide(r.lo, r.hi) for r in d.itertuples()]
+    whole = "contradicted" if "contradicted" in said else "reproduced" if set(said) == {"reproduced"} else "undecided"
+    worst = d.loc[d.lo.idxmin()]
+    each = "; ".join(f"{k} {number(r.fall)} [{number(r.lo)}, {number(r.hi)}]" for k, r in d.iterrows())
+    theirs = paper().query("metric == 'memorization'").sort_values("target_size").value
+    scale = "; ".join(f"{k}, {', '.join(map(str, g['size']))} images" for k, g in t[t.per_class > 1].groupby("data", sort=False))
+    return Verdict("C08", whole, float(worst.fall), (float(worst.lo), float(worst.hi)), f"{scale}; mlp of width 64; seed 0",
+                   f"fall of memorization from the smallest size to the largest, 95 % bootstrap over models: {each}", f"{theirs.iloc[0]} at 1,000 images, {theirs.iloc[-1]} at 20,000 (Table 2)")
+
 # %% ../nbs/90_claims.ipynb #4d188b2f
 def judged(frame: pd.DataFrame, metric: str, nulls: bool = False, control: str = "none") -> pd.DataFrame:
     "The rates that a judge gave, to attacks or to null adversaries; a language model's where one was asked, else a metric's"
@@ -345,7 +367,7 @@ def c19(frame=None, seeds=(0, 1, 2)) -> Verdict:
     return verdict("C19", noisy, f"digits; cnn; 100 images; seeds {', '.join(map(str, seeds))}", about, "confidence above 0.9 (section 4.1)")
 
 # %% ../nbs/90_claims.ipynb #c9b9868a
-JUDGES = dict(C01=c01, C02=c02, C03=c03, C04=c04, C05=c05, C06=c06, C07=c07, C09=c09, C10=c10, C19=c19)
+JUDGES = dict(C01=c01, C02=c02, C03=c03, C04=c04, C05=c05, C06=c06, C07=c07, C08=c08, C09=c09, C10=c10, C19=c19)
 
 # %% ../nbs/90_claims.ipynb #51d5bb1c
 def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was run
