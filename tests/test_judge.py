@@ -276,3 +276,5 @@ def test_a_run_as_the_panel(tmp_path):
     assert len(rows) == 4 and set(rows.features) == {"embedded-mse", "embedded-ssim"} and set(rows.family) == {"null"} and set(rows.metric) == {"pred_rate by size"}
     near = ((p.candidates - p.targets[:, None]) ** 2).mean((2, 3, 4)).argmin(1)
     assert list(rows[rows.features == "embedded-mse"].n_major) == near.bincount(minlength=2).tolist() and list(rows["size"]) == [10, 20] * 2
+    for f in tmp_path.glob("attacks/*.json"): f.unlink()
+    with pytest.raises(InputError, match="null_noise at size 10 is not in .* yet; finish the run"): panel_of([tmp_path], "null_noise", seed=0)
