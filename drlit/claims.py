@@ -28,7 +28,7 @@ from .metrics.earlier import confidence
 from .metrics.sample import METRICS, sample_metric
 from .mirror import place
 from .profiles import InputError, pick
-from .report import interval, number, with_adjusted
+from .report import interval, number, read_rows, with_adjusted
 from .targets import recipe_for, train_target
 
 # %% ../nbs/90_claims.ipynb #95b9fbfc
@@ -77,9 +77,10 @@ def decide(lo: float, hi: float) -> str:
     return "reproduced" if lo > 0 else "contradicted" if hi < 0 else "undecided"
 
 # %% ../nbs/90_claims.ipynb #e37096a4
-def verdict(id: str, differences, # one per paired observation: positive = as claimed
+def verdict(id: str, differences, # one per paired observation: positive = as claimed; where their index names seeds, the mean of each seed counts once
             scale: str, about: str, published: str = "", ends=None) -> Verdict: # ends: the interval of a single observation
     "The verdict that these differences carry; fewer than two without an interval decide nothing"
+    if isinstance(differences, pd.Series) and "seed" in differences.index.names: differences = differences.groupby("seed").mean()
     d = np.asarray([v for v in differences if math.isfinite(v)], float)
     if not len(d): return Verdict(id, "undecided", scale=scale, about=f"{about}: no finite value", published=published)
     lo, hi, kind = interval(d, *(ends or (math.nan, math.nan)))
@@ -316,7 +317,7 @@ def c09(frame: pd.DataFrame) -> Verdict:
     rows = rows[rows.attack.isin(who)]
     d = leads(rows)
     if not len(d): return unseen("C09", "`drlit judge`")
-    first, second = (verdict("C09", d[c], "", c) for c in d)
+    first, second = (verdict("C09", d[c].to_numpy(), "", c) for c in d)
     whole = "contradicted" if "contradicted" in (first.verdict, second.verdict) else "reproduced" if first.verdict == second.verdict == "reproduced" else "undecided"
     def lead(q): return f"{leads(q)['first'].mean():+.2f}" if len(q) else "not judged"
     beside = {"equal numbers of candidates": judged(frame, "pred_rate by size, equal numbers"), "held-out images": judged(frame, "pred_rate by size", control="held_out")}
@@ -382,9 +383,10 @@ def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was
 
 # %% ../nbs/90_claims.ipynb #8926a4ee
 def load_rows(run=None) -> pd.DataFrame:
-    "The rows of a run's folder (or address) with its judges' tallies, or those of a results.csv"
+    "The rows of a run's folder (or address) with its judges' tallies, of a folder that `drlit report --rows` wrote, or of a results.csv"
     path, where = Path(run), place(run)
     read = lambda f: pd.read_csv(f, keep_default_na=False, na_values=[""]) # "null" is a family
+    if path.is_dir() and not (path/"plan").is_dir() and list(path.glob("*.csv")): return read_rows(path).frame
     where.bring("judge/tallies.csv")
     if where.root.is_dir(): return pd.concat([collect(where), *map(read, where.root.glob("judge/tallies.csv"))], ignore_index=True)
     if not path.is_file(): raise InputError(f"no run at {run}; name a folder that `drlit bench --out` wrote, or a results.csv")

@@ -10,7 +10,7 @@ from drlit.metrics.sample import METRICS, sample_metric
 from drlit.mirror import place
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
-from drlit.report import interval, number, with_adjusted
+from drlit.report import interval, number, read_rows, with_adjusted
 from drlit.targets import recipe_for, train_target
 from importlib.resources import files
 from itertools import combinations
@@ -50,6 +50,9 @@ def test_rule():
     assert (v.verdict, v.figure, v.interval) == ("reproduced", 2., (1., 3.)) # under five seeds: the range
     assert verdict("C02", [1.], "", "x").verdict == "undecided" and verdict("C02", [], "", "x").figure is None
     assert verdict("C02", [1.], "", "x", ends=(.5, 1.5)).verdict == "reproduced"
+    sizes = pd.MultiIndex.from_product([(10, 20), (0, 1)], names=["size", "seed"]) # nested sizes of one draw are no repetitions
+    v = verdict("C02", pd.Series([1., 2., 3., 4.], sizes), "", "x")
+    assert v.interval == (2., 3.) and verdict("C02", pd.Series([1., 2.], sizes[::2]), "", "x").verdict == "undecided"
 
 
 # %% ../nbs/90_claims.ipynb #3ae05c69
