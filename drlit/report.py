@@ -34,10 +34,9 @@ from fastcore.basics import patch
 from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
-from .bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, write_results
+from .bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, set_level
 from .core import read_json, read_npz, write_atomic, write_json, write_npz
 from .data import DATASETS
-from .metrics.dataset import DATASET_METRICS
 from .metrics.leakage import adjusted_coverage
 from .metrics.sample import METRICS
 from .profiles import InputError, pick, profile
@@ -130,7 +129,7 @@ def entry(rows: pd.DataFrame) -> dict: # column -> text
     ok = rows[rows.status == "ok"]
     if not len(ok): return {"value": {"failed": "failed", "not applicable": "n/a"}.get(rows.status.iloc[0], "missing")}
     lo, hi, how = interval(ok.value, ok.lo.iloc[0], ok.hi.iloc[0])
-    if len(ok) == 1 and ok.metric.iloc[0] in DATASET_METRICS: how = how.replace("bootstrap", {"kid": "standard-error"}.get(ok.metric.iloc[0], "jackknife"))
+    if len(ok) == 1 and (kind := set_level(ok.metric.iloc[0])): how = how.replace("bootstrap", {"kid": "standard-error"}.get(kind, "jackknife"))
     ends = f" ({number(lo)}{'–' if lo >= 0 else ' to '}{number(hi)})" if math.isfinite(lo) else ""
     mean = ok[["coverage", "floor", "uniform", "heldout", "gap"]].mean()
     p = "–".join(dict.fromkeys(f"{v:.3f}" for v in (ok.p.min(), ok.p.max()))) if ok.p.notna().all() else ""
@@ -192,7 +191,7 @@ def notes(frame: pd.DataFrame) -> list:
     bad = frame[frame.status != "ok"]
     out = [f"{s}: {name_of(a, c)}: {e}" for s, a, c, e in bad[["status", "attack", "control", "error"]].drop_duplicates().itertuples(index=False)]
     how = frame[(frame.features.fillna("") != "")][["metric", "features"]].drop_duplicates()
-    return out + [f"{m}: {'features of ' if m in DATASET_METRICS else ''}{f}" for m, f in how.itertuples(index=False)]
+    return out + [f"{m}: {'features of ' if set_level(m) else ''}{f}" for m, f in how.itertuples(index=False)]
 
 # %% ../nbs/51_results.ipynb #71fcf2fc
 SECTIONS = ("training", "options", "targets")
@@ -393,7 +392,7 @@ def points(frame: pd.DataFrame) -> pd.DataFrame: # index: data, arch, variant, a
     "The points of Figure 2"
     own = frame[(frame.status == "ok") & (frame.control == "none") & ~frame.family.isin(BASE)]
     usual = own.groupby(["data", "metric"]).features.transform(lambda f: f.value_counts().index[0])
-    own = own[~own.metric.isin(list(DATASET_METRICS)) | (own.features == usual)] # distances of two extractors do not mix
+    own = own[(own.metric.map(set_level) == "") | (own.features == usual)] # distances of two extractors do not mix
     keys = [*KEYS, "attack", "size", "n"]
     level = own.dropna(subset=["coverage"]).pivot_table("coverage", keys, "metric").add_prefix("coverage ")
     return own.pivot_table("value", keys, "metric").join(level)

@@ -3,10 +3,9 @@
 from PIL import Image
 from dataclasses import asdict, dataclass, field
 from drlit.bench import COLUMNS
-from drlit.bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, write_results
+from drlit.bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, set_level
 from drlit.core import read_json, read_npz, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
-from drlit.metrics.dataset import DATASET_METRICS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
 from drlit.profiles import InputError, pick, profile
@@ -42,6 +41,13 @@ def test_seeds_become_one_entry_with_the_valid_interval():
     t = one_table("", rows(of=[dict(seed=s, value=v) for s, v in enumerate((.1, .3, .2))]))
     assert t.rows == [["a", "mse ↓", "0.200 (0.100–0.300) [30%]", "10%", "60%", "0.110", "+0.010", "0.020"]] and t.notes == ["in parentheses: range over 3 seeds (mse)"]
     assert one_table("", rows(of=[{}])).rows[0][2] == "0.100 (0.0900–0.120) [30%]"
+
+
+# %% ../nbs/51_results.ipynb #e5726eee
+def test_the_interval_of_one_seed_is_named_by_the_metric():
+    t = one_table("", rows(of=[{}, dict(metric="fd@cifar100", features="common-cifar100"), dict(metric="kid")]))
+    assert t.notes[0] == "in parentheses: " + "; ".join(f"95 % {k} interval of the single seed ({m})" for k, m in (("bootstrap", "mse"), ("jackknife", "fd@cifar100"), ("standard-error", "kid")))
+    assert "fd@cifar100: features of common-cifar100" in t.notes
 
 
 # %% ../nbs/51_results.ipynb #0f61b7f0
