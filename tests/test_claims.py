@@ -83,6 +83,21 @@ def test_figures_by_hand():
     assert c01(exact).verdict == "contradicted" and c01(exact.assign(coverage=.5)).verdict == "reproduced"
 
 
+# %% ../nbs/90_claims.ipynb #c07e57e5
+def test_correlations_of_each_seed():
+    "C07 against numpy: GAN-based points on a line, others at random; a single seed decides nothing"
+    rng, metrics, rows, want = np.random.default_rng(0), ("fd", "ssim", "psnr", "mse"), [], []
+    for seed in (0, 1, 2):
+        x = rng.normal(size=(12, 4))
+        x[:6] = x[:6, :1]
+        want.append(1 - np.mean([abs(np.corrcoef(x[:, 0], x[:, k])[0, 1]) for k in (1, 2, 3)]))
+        where = [dict(attack=a, size=n, seed=seed) for a in (*GAN, "mi_face", "deep_dream", "inv_alignment") for n in (10, 20)]
+        rows += [dict(w, metric=m, value=v, family="optimisation", data="d", arch="cnn", variant="plain", control="none", features="", status="ok") for w, row in zip(where, x) for m, v in zip(metrics, row)]
+    v = c07(pd.DataFrame(rows))
+    assert abs(v.figure - np.mean(want)) < 1e-9 and np.allclose(v.interval, (min(want), max(want))) and v.verdict == "reproduced"
+    assert c07(pd.DataFrame(rows).query("seed == 0")).verdict == "undecided"
+
+
 # %% ../nbs/90_claims.ipynb #4cf03c15
 def test_common_features():
     "C04 is decided only where both data sets share an extractor"
