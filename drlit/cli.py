@@ -345,9 +345,9 @@ def add_report(sub):
 
 
 def add_claims(sub):
-    text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C19: ten seconds)."
+    text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C08, whose study comes with the package, and C19: ten seconds)."
     c = sub.add_parser("claims", help="the paper's claims, judged on a run", description=text)
-    c.add_argument("run", nargs="?", metavar="RUN", help="a folder that `drlit bench --out` wrote, or a results.csv")
+    c.add_argument("run", nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
     c.add_argument("--json", action="store_true", help="as a JSON list of all twenty: id, verdict, figure, interval, scale, ...")
     c.set_defaults(do=claims)
 

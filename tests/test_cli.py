@@ -528,7 +528,7 @@ def test_claims(capsys, tmp_path):
     assert main(["claims", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [c["id"] for c in found] == [f"C{i:02}" for i in range(1, 21)] and {"id", "verdict", "figure", "interval", "scale"} <= set(found[0])
-    assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C19": "reproduced"}
+    assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C08": "reproduced", "C19": "reproduced"}
     assert main(["claims", str(tmp_path / "nothing")]) == 2 and "no run at" in capsys.readouterr().err
 
 
