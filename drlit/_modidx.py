@@ -617,6 +617,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'drlit.claims.fall': ('claims.html#fall', 'drlit/claims.py'),
                               'drlit.claims.fallen': ('claims.html#fallen', 'drlit/claims.py'),
                               'drlit.claims.falls': ('claims.html#falls', 'drlit/claims.py'),
+                              'drlit.claims.firm': ('claims.html#firm', 'drlit/claims.py'),
                               'drlit.claims.gaps': ('claims.html#gaps', 'drlit/claims.py'),
                               'drlit.claims.judged': ('claims.html#judged', 'drlit/claims.py'),
                               'drlit.claims.judges': ('claims.html#judges', 'drlit/claims.py'),
