@@ -1055,9 +1055,10 @@ def _score_timing(r) -> list:
     return [dict(part="score", name=set_level(r["row"]["metric"]) or r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], training=1, search=1, built=False, reads="", target="")]
 
 def work_of(c: Cell) -> dict: # training: proportional to a generator's training; search: to what one image takes after it
-    "The options of an attack that its time is proportional to"
-    o = asdict(adversary(c))
-    return dict(training=o.get("iterations", 1) * (1 + o.get("n_critic", 0)) * o.get("batch", 1), search=o.get("steps") or 1)
+    "What an attack's time is proportional to"
+    a = adversary(c)
+    o = asdict(a)
+    return dict(training=o.get("iterations", 1) * (1 + o.get("n_critic", 0)) * o.get("batch", 1), search=a.search())
 
 def _refusals(store) -> list: # no time at all: the attack found that it does not apply
     plan = store.get("plan", "plan")

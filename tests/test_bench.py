@@ -192,6 +192,14 @@ def test_prices_by_hand():
     assert price(known, "attack", "b", "cnn", "1x8x8", 10)["how"] == "unknown"
 
 
+# %% ../nbs/50_bench.ipynb #f1b01bd9
+def test_what_a_search_is_priced_by():
+    "Steps, or 1 without; for Deep-Leakage evaluations: the budget, or the iterations of L-BFGS in one attempt"
+    of = lambda name, **options: work_of(Cell(name, "digits", 20, options=tuple(options.items())))["search"]
+    assert (of("mi_face", steps=30), of("null_noise")) == (30, 1)
+    assert [of("deep_leakage", **o) for o in (dict(budget=40, steps=3), dict(steps=3), dict(plan="cosine"))] == [40, 60, 4800]
+
+
 # %% ../nbs/50_bench.ipynb #3c6a8754
 def fast(*attacks, data="digits"):
     return Profile("t", data, attacks=attacks, sizes=(20,), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})

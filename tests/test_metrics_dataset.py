@@ -138,6 +138,16 @@ def test_jackknife_of_a_mean_is_the_textbook_error():
     assert abs((hi - lo) / 2 - t.ppf(.975, 7) * float(means.std()) / 8**.5) < 1e-12 and abs(value - float(means.mean())) < 1e-12
 
 
+# %% ../nbs/11_dataset_metrics.ipynb #ae580c10
+def test_jackknife_needs_images_outside_every_class():
+    "All of one class, or all but one: nothing is left to compare; two others are enough"
+    x, even = torch.rand(12, 2).double(), torch.arange(12) % 3
+    for others, has in ((0, False), (1, False), (2, True)):
+        z = torch.cat([torch.zeros(12 - others), 1 + torch.arange(others) % 2]).long()
+        value, lo, hi = class_jackknife(frechet_distance, x, x.flip(0) + 1, z, even)
+        assert value == frechet_distance(x, x.flip(0) + 1) and (lo == lo and hi == hi) == has
+
+
 # %% ../nbs/11_dataset_metrics.ipynb #28f30256
 def test_columns_hold_one_kind_of_value():
     import pytest

@@ -44,6 +44,9 @@ class Attack:
     def needs(self) -> Knowledge:
         "The least knowledge that these options need"
         return self.knowledge
+    def search(self) -> int:
+        "What the benchmark prices the search for an image by: its steps"
+        return getattr(self, "steps", None) or 1
     def run(self, view, n: int, seed: int) -> Reconstruction:
         "Reconstruct n images from what the view shows"
         raise TypeError(f"attack {self.name!r} has no run(view, n, seed); give its class one")

@@ -311,6 +311,12 @@ def plan_of(attack: DeepLeakage) -> Plan:
     changes = {f.name: v for f in fields(Plan) if (v := getattr(attack, f.name, None)) is not None}
     return replace(PLANS[pick("plan", attack.plan, PLANS)], **changes)
 
+@patch
+def search(self: DeepLeakage) -> int:
+    "Evaluations: the budget, or those of one attempt"
+    p = plan_of(self)
+    return p.budget or p.steps * (20 if p.optimiser == "lbfgs" else 1)
+
 # %% ../../nbs/39_deep_leakage.ipynb #9e5fcd03
 @patch
 def run(self: DeepLeakage, view, n, seed):

@@ -228,12 +228,12 @@ def class_jackknife(distance, # (x, y) -> float, e.g. frechet_distance
                     x_labels, y_labels, # their classes
                     level: float = .95, # of the interval
                    ) -> tuple: # (value, lo, hi)
-    "A dataset-level value with its jackknife interval over classes (Student's t); nan where there are fewer than three"
+    "A dataset-level value with its jackknife interval over classes (Student's t); nan where there are fewer than three, or one holds all images but one"
     x, y = _pair(x, y)
     zx, zy = (torch.as_tensor(z, device=x.device) for z in (x_labels, y_labels))
     if (len(zx), len(zy)) != (len(x), len(y)): raise InputError(f"{len(zx)} and {len(zy)} labels for {len(x)} and {len(y)} images; give one each")
     value, classes = float(distance(x, y)), torch.cat([zx, zy]).unique()
-    if len(classes) < 3: return value, float("nan"), float("nan")
+    if len(classes) < 3 or any(min((zx != c).sum(), (zy != c).sum()) < 2 for c in classes): return value, float("nan"), float("nan")
     left = torch.tensor([float(distance(x[zx != c], y[zy != c])) for c in classes], dtype=torch.float64)
     c = len(classes)
     half = float(student.ppf(.5 + level / 2, c - 1)) * float(((c - 1) / c * (left - left.mean()).square().sum()).sqrt())
