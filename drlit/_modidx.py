@@ -629,7 +629,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'drlit.claims.ledger': ('claims.html#ledger', 'drlit/claims.py'),
                               'drlit.claims.load_rows': ('claims.html#load_rows', 'drlit/claims.py'),
                               'drlit.claims.pair': ('claims.html#pair', 'drlit/claims.py'),
-                              'drlit.claims.paper': ('claims.html#paper', 'drlit/claims.py'),
                               'drlit.claims.points': ('claims.html#points', 'drlit/claims.py'),
                               'drlit.claims.published': ('claims.html#published', 'drlit/claims.py'),
                               'drlit.claims.published_leads': ('claims.html#published_leads', 'drlit/claims.py'),
