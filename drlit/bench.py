@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'VARIANTS', 'BEAT', 'STALE', 'HOST', 'GROUPS', 'RECORDS', 'COLUMNS', 'DISK',
-           'PATIENCE', 'FLOATS', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'pretrained',
+           'PATIENCE', 'FLOATS', 'CELL', 'TIMED', 'MODEL', 'Cell', 'adversary', 'controls_of', 'offered', 'pretrained',
            'inapplicable', 'expand', 'Setting', 'own_setting', 'settings', 'grid', 'versions', 'recipe_of',
            'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive', 'stale', 'Workshop', 'made_by',
            'commit', 'attack_cell', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'score_set',
            'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'known_data', 'stub', 'of_the_disk',
            'builds', 'Opening', 'elsewhere', 'handed', 'told', 'first_of_each', 'beside', 'collect', 'plan_in',
-           'jobs_of', 'cell_of', 'row_of', 'write_results', 'bench', 'timings', 'work_of', 'target_of', 'pass_seconds',
-           'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen', 'score_files']
+           'jobs_of', 'cell_of', 'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured',
+           'timings', 'work_of', 'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status',
+           'survey', 'owner_of', 'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -256,7 +257,7 @@ class Store:
     def __init__(self, out): # a folder, made where missing; an address; or a `Folder`
         self.place = place(out)
         self.root = self.place.root
-        try: write_atomic(self.root/".writable", b"").unlink()
+        try: write_atomic(self.root/".writable", b"").unlink(missing_ok=True) # another worker may have been quicker
         except OSError as e: raise InputError(f"cannot write to {self.root} ({e.strerror}); name another folder with --out") from e
 
     def file(self, stage, key, kind="json"): return self.root/stage/f"{key}.{kind}"
@@ -681,6 +682,7 @@ def open_run(p, # what to measure: a Profile, or a list of them
              data_root=None, # where named data sets lie
              download: bool = False, # may a missing set be downloaded?
              dry: bool = False, # only look: write no plan
+             known=None, # folder of rows; cells that have theirs in it are left out
             ) -> Run:
     "Check a plan, find the folder, and write the plan into it"
     plans = [p] if isinstance(p, Profile) else list(p)
@@ -688,7 +690,7 @@ def open_run(p, # what to measure: a Profile, or a list of them
     where.bring(*RECORDS)
     shop = Workshop(where.root, data_root, download, device, known_data(where.root))
     jobs = list({(j.cell, *j.scores.values()): j for q in plans for j in schedule(q, shop, device, tuple(grants))}.values())
-    r = Run(plans, jobs, Store(where), shop)
+    r = Run(plans, unmeasured(jobs, known, shop) if known else jobs, Store(where), shop)
     return r if dry else r.write_plan()
 
 # %% ../nbs/50_bench.ipynb #3e407039
@@ -964,13 +966,14 @@ def beside(some: ImageSet, truth, unseen, labelled: bool) -> dict: # name -> ima
 
 # %% ../nbs/50_bench.ipynb #baccefcf
 def collect(folder, # or an address
-           ) -> pd.DataFrame: # columns `COLUMNS`
+           ) -> pd.DataFrame: # columns `COLUMNS`, and `update_size`
     "Every row of the last plan in a folder, from its files"
     where = place(folder)
     where.look(), where.bring(*RECORDS)
     jobs, store = jobs_of(plan_in(where.root)), Store(where.root)
     rows = [row_of(store, j, m) for j in jobs for m in j.scores]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: float for c in FLOATS})
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: float for c in FLOATS})
+    return frame.assign(update_size=[j.cell.update_size for j in jobs for _ in j.scores])
 
 FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split()
 
@@ -995,7 +998,7 @@ def row_of(store: Store, job: Job, metric: str) -> dict:
     "One row: a score, or why there is none"
     if job.reason: return stub(job, metric, "not applicable", job.reason)
     found = store.get("scores", job.scores[metric])
-    if found: return found["row"]
+    if found: return {**found["row"], **stub(job, metric, "ok")}
     failed = store.get("failures", job.scores[metric]) or store.get("failures", job.attack)
     return stub(job, metric, failed["status"], failed["error"]) if failed else stub(job, metric, "missing", "not computed yet")
 
@@ -1005,7 +1008,7 @@ def write_results(folder, # or an address
     "Write results.csv, atomically, and return its rows"
     where = place(folder)
     frame = collect(where)
-    write_atomic(where.root/"results.csv", frame.to_csv(index=False, lineterminator="\n"))
+    write_atomic(where.root/"results.csv", frame[COLUMNS].to_csv(index=False, lineterminator="\n"))
     where.send("results.csv", anew=True)
     return frame
 
@@ -1018,15 +1021,49 @@ def bench(p, # what to measure: a Profile, or a list of them
           download: bool = False,
           engine=None, # from `drlit.engines.engine`; None = this process
           retry: bool = False, # try again what failed
+          known=None, # folder of rows; cells that have theirs in it are left out
          ) -> pd.DataFrame: # the rows of results.csv
     "Measure: compute what is missing, then write results.csv"
-    r = open_run(p, out, device, grants, data_root, download)
+    r = open_run(p, out, device, grants, data_root, download, known=known)
     try:
         for _ in r.work(engine, retry): pass
     except KeyboardInterrupt:
         write_results(out)
         raise
     return write_results(out)
+
+# %% ../nbs/50_bench.ipynb #6c0a11d2
+CELL = "attack data size update_size arch variant control seed metric".split() # what a row is about
+
+def updates(frame: pd.DataFrame) -> pd.Series: # images in the update set, 0 = none
+    "What rows say of it; in those of a `results.csv` a set as large as the training set passes for none"
+    return frame["update_size"] if "update_size" in frame else (frame.n != frame["size"]) * frame.n
+
+def options_of(cell: Cell) -> str: # JSON; "" where the attack has its defaults
+    "How rows name the options of their attack"
+    return json.dumps(dict(cell.options)) if cell.options else ""
+
+# %% ../nbs/50_bench.ipynb #6c0a11d3
+def measured(folder) -> tuple: # ({(values of `CELL`, options)}, {source: content hash of its images})
+    "What lies in a folder of rows, which `drlit report RUN --rows FOLDER` fills; a failure is none of it"
+    paths = sorted(Path(folder).glob("*.csv"))
+    if not paths: raise InputError(f"no rows in {folder}; `drlit report RUN --rows {folder}` writes a run's")
+    rows = pd.concat(pd.read_csv(p, keep_default_na=False) for p in paths)
+    if gone := {"options", "status", *CELL} - {"update_size", *rows}: raise InputError(f"the tables in {folder} have no column {min(gone)!r}; let `drlit report RUN --rows {folder}` write them")
+    there = rows.assign(update_size=updates(rows))[rows.status.isin(["ok", "not applicable"])][[*CELL, "options"]].astype(str)
+    return set(there.itertuples(index=False, name=None)), {k: d["hash"] for p in paths for k, d in read_json(p.with_suffix(".json"))["data"].items()}
+
+# %% ../nbs/50_bench.ipynb #6c0a11d4
+def unmeasured(jobs: list, folder, shop: Workshop) -> list: # of Job
+    "The jobs of every attack of which the rows in a folder lack some"
+    there, hashes = measured(folder)
+    for s in shop.sets.values():
+        if hashes.get(s.source, s.hash) != s.hash: raise InputError(f"{s.source}: the rows in {folder} are about other images (hash {hashes[s.source]}, here {s.hash}); leave --known out, or bring those images")
+    def row(j, m): return (*(str({**asdict(j.cell), **stub(j, m, "")}[k]) for k in CELL), options_of(j.cell))
+    lacking = {j.attack or j.cell for j in jobs if not all(row(j, m) in there for m in j.scores)}
+    left = [j for j in jobs if (j.attack or j.cell) in lacking]
+    if not left: raise InputError(f"every cell of this plan has its rows in {folder}; there is nothing to measure")
+    return left
 
 # %% ../nbs/50_bench.ipynb #71b09efa
 TIMED = "part name data arch shape n device seconds training search built reads target".split() # part: attack, target or score

@@ -85,7 +85,7 @@ def bench(args):
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
-    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download)
+    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known)
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out)
@@ -191,8 +191,8 @@ def report(args):
     where = place(args.folder)
     where.bring(*RECORDS, "pictures/*")
     if args.rows:
-        path, n = write_rows(where.root, args.rows)
-        print(f"{n} finished rows: {path}; beside it their origin (.json) and the pictures of Figure 1 (.npz)")
+        paths, n = write_rows(where.root, args.rows)
+        print(f"{n} finished rows: {', '.join(map(str, paths))}; beside each its origin (.json) and the pictures of Figure 1 (.npz)")
         return 0
     results = results_of(where.root)
     text, files = write(where.root, results, args.format, args.out)
@@ -309,6 +309,7 @@ def add_bench(sub):
     b.add_argument("--cpus-per-cell", type=float, default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
     b.add_argument("--gpus-per-cell", type=float, default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
     b.add_argument("--retries", type=int, default=2, metavar="R", help="of a cell whose worker died (default 2)")
+    b.add_argument("--known", metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
     b.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     b.set_defaults(do=bench)
 

@@ -24,6 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 from tqdm import tqdm
 
 # %% ../nbs/01_core.ipynb #75428e14
@@ -75,11 +76,14 @@ def generator(*parts) -> torch.Generator:
 # %% ../nbs/01_core.ipynb #09bf308f
 @contextmanager
 def seeded(*parts):
-    "Seed torch's global generators inside the block and restore them after it"
+    "Seed torch's global generators inside the block, hold cuDNN to algorithms that repeat, and restore both after it"
     gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed_of(*parts))
-        yield
+    was, cudnn.deterministic = cudnn.deterministic, True
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            torch.manual_seed(seed_of(*parts))
+            yield
+    finally: cudnn.deterministic = was
 
 # %% ../nbs/01_core.ipynb #5622bc6f
 def device_of(name: str = "auto", # cpu, cuda, cuda:1, ... or auto (the first GPU if there is one)

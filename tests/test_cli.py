@@ -512,10 +512,26 @@ def test_rows_travel(finished, drl, tmp_path):
     name = Path(finished[0]).name
     assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
     rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
-    assert list(rows.columns) == [*all_rows.columns, "options"] and len(rows) == len(all_rows)
+    assert list(rows.columns) == [*all_rows.columns, "update_size", "options"] and len(rows) == len(all_rows)
     about = json.loads((tmp_path / f"{name}.json").read_text())
     assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
     assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()
+
+
+def test_a_run_goes_on_from_rows_alone(finished, drl, tmp_path):
+    "Rows travel to an empty folder: nothing is left; without one of them its attack is, with the values that it had"
+    there, out = tmp_path / "rows", tmp_path / "out"
+    assert drl("report", finished[0], "--rows", there).returncode == 0
+    done = drl("bench", "--known", there, "--out", out)
+    assert done.returncode == 2 and "nothing to measure" in done.stderr
+    whole = pd.read_csv(there / "whole.csv", keep_default_na=False, dtype=str)
+    lost = (whole.attack == "null_noise") & (whole.control == "held_out") & (whole.metric == "mse")
+    whole[~lost].to_csv(there / "whole.csv", index=False)
+    assert drl("bench", "--known", there, "--out", out).returncode == 0
+    left = pd.read_csv(out / "results.csv", keep_default_na=False, dtype=str)
+    assert set(zip(left.attack, left.control)) == {("null_noise", "none"), ("null_noise", "held_out")}
+    got, want = left[(left.metric == "mse") & (left.control == "held_out")].value.astype(float), whole[lost].value.astype(float)
+    assert len(got) and sorted(got) == pytest.approx(sorted(want), rel=1e-5)
 
 
 def test_output_into_a_closed_pipe(environment):

@@ -8,6 +8,7 @@ from drlit.profiles import InputError, pick
 from enum import Enum
 from pathlib import Path
 from torch import Tensor
+from torch.backends import cudnn
 from tqdm import tqdm
 from unittest.mock import patch
 import contextlib
@@ -41,13 +42,15 @@ def test_seed_is_the_top_63_bits_of_the_sha256_of_the_json():
 
 
 # %% ../nbs/01_core.ipynb #c8a065c4
-def test_seeded_restores_the_stream_even_after_an_error():
+def test_seeded_restores_the_stream_and_cudnn_even_after_an_error():
     torch.manual_seed(3)
     want = torch.rand(4)
     torch.manual_seed(3)
-    try:
-        with seeded("block"): inside = torch.rand(4); raise KeyError
-    except KeyError: pass
+    with torch.backends.cudnn.flags(enabled=True, deterministic=False):
+        try:
+            with seeded("block"): held, inside = torch.backends.cudnn.deterministic, torch.rand(4); raise KeyError
+        except KeyError: pass
+        assert held and not torch.backends.cudnn.deterministic
     assert torch.equal(torch.rand(4), want)
     assert torch.equal(inside, torch.rand(4, generator=torch.Generator().manual_seed(seed_of("block"))))
 

@@ -2,9 +2,9 @@
 
 from PIL import Image
 from dataclasses import asdict, dataclass, field
+from drlit.bench import CELL, COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, options_of, plan_in, set_level, updates
 from drlit.bench import COLUMNS
-from drlit.bench import COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, plan_in, set_level
-from drlit.core import read_json, read_npz, write_atomic, write_json, write_npz
+from drlit.core import content_hash, read_json, read_npz, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
@@ -31,9 +31,9 @@ from drlit.report import *
 
 # %% ../nbs/51_results.ipynb #afa03690
 def rows(**changes):
-    base = dict(options="", attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09, hi=.12,
+    base = dict(options="", attack="a", family="optimisation", data="d", size=100, n=100, update_size=0, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09, hi=.12,
                 coverage=.3, floor=.1, uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, seconds=1., status="ok", error="")
-    return pd.DataFrame([base | c for c in changes["of"]], columns=[*COLUMNS, "options"])
+    return pd.DataFrame([base | c for c in changes["of"]], columns=[*COLUMNS, "update_size", "options"])
 
 
 # %% ../nbs/51_results.ipynb #e5726eee
@@ -60,8 +60,8 @@ def test_what_has_no_number_says_why():
 
 # %% ../nbs/51_results.ipynb #daf5872a
 def test_update_sets_get_their_own_table():
-    titles = [t.title for t in table2(rows(of=[{}, dict(attack="u", n=20), dict(arch="mlp")]))]
-    assert titles == ["d, cnn: reconstructing training sets", "d, cnn: reconstructing update sets of 20 images", "d, mlp: reconstructing training sets"]
+    titles = [t.title for t in table2(rows(of=[{}, dict(attack="u", update_size=100), dict(arch="mlp")]))] # as many as the training set has
+    assert titles == ["d, cnn: reconstructing training sets", "d, cnn: reconstructing update sets of 100 images", "d, mlp: reconstructing training sets"]
 
 
 # %% ../nbs/51_results.ipynb #daf5872a
@@ -93,7 +93,7 @@ def test_a_foreign_csv_is_named():
 # %% ../nbs/51_results.ipynb #ec3dbbcc
 def test_the_grid_puts_every_class_into_its_column():
     image = lambda v: np.full((1, 2, 2), v, "uint8")
-    p = dict(data="d", arch="cnn", variant="plain", size=4, n=4, family="optimisation", attack="a", labels=[2, 0], reconstruction=np.stack([image(2), image(0)]))
+    p = dict(data="d", arch="cnn", variant="plain", size=4, update_size=0, family="optimisation", attack="a", labels=[2, 0], reconstruction=np.stack([image(2), image(0)]))
     q = dict(p, attack="b", family="null", labels=[0, 1], reconstruction=np.stack([image(0), image(1)]))
     [(title, grid)] = figure1([q, p]).items()
     assert title == "d, cnn, 4 images" and list(grid) == ["a", "b"] # attacks first; nothing private is shown where none was given
@@ -103,7 +103,7 @@ def test_the_grid_puts_every_class_into_its_column():
 # %% ../nbs/51_results.ipynb #1a201c06
 def test_hidden_data_leaves_reconstructions_only():
     image = np.zeros((1, 1, 2, 2), "uint8")
-    p = dict(data="d", arch="cnn", variant="plain", size=4, n=2, family="optimisation", attack="a", labels=None, reconstruction=image)
+    p = dict(data="d", arch="cnn", variant="plain", size=4, update_size=2, family="optimisation", attack="a", labels=None, reconstruction=image)
     assert list(figure1([p])["d, cnn, 4 images, update set of 2"]) == ["a"]
     assert list(figure1([dict(p, labels=[0], target=image)])["d, cnn, 4 images, update set of 2"]) == ["target", "a"]
 
@@ -139,6 +139,16 @@ def test_points_leave_out_controls_and_another_extractor():
     of = [dict(metric="fd", features="f"), dict(metric="fd", features="f", seed=1, value=.3), dict(metric="fd", features="g", value=9.), dict(metric="fd", features="f", control="wrong_key", value=9.), dict(attack="null_noise", family="null")]
     p = points(rows(of=of))
     assert p.index.get_level_values("attack").tolist() == ["a"] and p.fd.tolist() == [.2]
+
+
+# %% ../nbs/51_results.ipynb #51a9a1e2
+def test_the_signal_by_hand():
+    pair = lambda **k: [dict(k, value=.10, heldout=.14, gap=.04), dict(k, control="wrong_key", value=.12, heldout=.10, gap=-.02)]
+    s = signals(rows(of=[*pair(), *pair(attack="u", update_size=20), *pair(attack="key"), dict(attack="key", control="held_out_key"), dict(attack="alone")]))
+    assert list(s.index) == [("d", "cnn", "plain", 100, 0, "a")] # neither updates, nor keys, nor what has no wrong key
+    assert abs(s.iloc[0] - .03 / .13) < 1e-12
+    lucky = signals(rows(of=[dict(value=.10, heldout=.14, gap=.04), dict(control="wrong_key", value=.10, heldout=.14, gap=.04)]))
+    assert lucky.iloc[0] == 0 # luck alone
 
 
 # %% ../nbs/51_results.ipynb #be3ad663
