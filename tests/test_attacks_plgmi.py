@@ -202,7 +202,7 @@ def test_classes_come_from_the_target_alone():
     for name, o in dict(whole=dict(steps=20), labels=dict(steps=0, alpha=0.), blind=dict(steps=0, alpha=0., labels="random")).items():
         r = run(PLGMI(**common | o), t, k)
         share[name] = (corner(r.images) == r.labels).double().mean().item()
-    assert share["whole"] > .8 and share["labels"] > .5 > share["blind"] + .1, share
+    assert min(share["whole"], share["labels"]) > .6 > .5 > share["blind"], share # chance 1/3; the last digits turn with the processor
     assert {"query", "model"} & set(r.log["reads"]) == set() and r.log["queries"] == 0 and r.log["selected"] == [None] * 3
 
 
