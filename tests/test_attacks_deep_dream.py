@@ -5,7 +5,6 @@ from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.class_inversion import Cosine, Term, cross_entropy, greyness, invert, start, total_variation
 from drlit.attacks.class_inversion import Term, cross_entropy, jitter_of, priors, settle
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.attacks.mi_face import MIFace
 from drlit.data import load_images
 from drlit.definitions import Reconstruction

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.class_inversion import Term, cross_entropy, jitter_of, priors, settle
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.core import generator
 from drlit.data import load_images
 from drlit.definitions import Reconstruction

@@ -7,7 +7,6 @@ from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Training, decoder
-from drlit.models import VERSION as MODELS
 from drlit.models import decoder
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick

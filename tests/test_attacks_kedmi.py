@@ -5,7 +5,6 @@ from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.generators import Draw, GanPlan
 from drlit.attacks.generators import GanPlan, flat, revived, train_gan
-from drlit.attacks.generators import VERSION as ENGINE
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction

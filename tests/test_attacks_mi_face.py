@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import NullNoise, run
 from drlit.attacks.class_inversion import Term, cross_entropy, invert, one_minus_p
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.attacks.class_inversion import start
 from drlit.data import load_images
 from drlit.definitions import Reconstruction

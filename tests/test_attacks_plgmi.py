@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.attacks.class_inversion import cross_entropy
 from drlit.attacks.generators import Draw, GanPlan, flat, revived, train_gan
-from drlit.attacks.generators import VERSION as TRAINING
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from drlit.attacks.base import REGISTRY, Attack, register
 from drlit.attacks.base import REGISTRY, attack, attacks, run
-from drlit.core import as_images, content_hash, device_of, note, one_thread, progress, read_json, read_npz, write_atomic, write_json, write_npz
+from drlit.core import as_images, code_key, content_hash, device_of, note, one_thread, progress, read_json, read_npz, versions, write_atomic, write_json, write_npz
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
@@ -32,7 +32,6 @@ from fsspec.core import url_to_fs
 from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
-from inspect import ismodule
 from itertools import count, product
 from itertools import islice
 from pathlib import Path
@@ -59,19 +58,6 @@ import torch
 import traceback
 import uuid
 from drlit.bench import *
-
-
-# %% ../nbs/50_bench.ipynb #64e962dc
-def test_a_version_reaches_everything_that_uses_it():
-    low, high = ModuleType("drlit.test_low"), ModuleType("drlit.test_high")
-    low.VERSION, high.VERSION, high.low, low.high = 3, 1, low, high # they use each other
-    sys.modules |= {m.__name__: m for m in (low, high)}
-    try:
-        assert versions("drlit.test_high") == {"drlit.test_high": 1, "drlit.test_low": 3}
-        low.VERSION = True # no whole number
-        assert "drlit.test_low" not in versions("drlit.test_high")
-    finally:
-        for m in (low, high): del sys.modules[m.__name__]
 
 
 # %% ../nbs/50_bench.ipynb #7aa2b01e

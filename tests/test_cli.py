@@ -512,7 +512,7 @@ def test_rows_travel(finished, drl, tmp_path):
     name = Path(finished[0]).name
     assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
     rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
-    assert list(rows.columns) == [*all_rows.columns, "update_size", "options"] and len(rows) == len(all_rows)
+    assert list(rows.columns) == [*all_rows.columns, "update_size", "key", "options"] and len(rows) == len(all_rows)
     about = json.loads((tmp_path / f"{name}.json").read_text())
     assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
     assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()

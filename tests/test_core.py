@@ -6,12 +6,19 @@ from dataclasses import make_dataclass
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from enum import Enum
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from torch import Tensor
 from torch.backends import cudnn
 from tqdm import tqdm
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import NamedTuple
 from unittest.mock import patch
+import ast
 import contextlib
+import dis
 import enum
 import hashlib
 import io
