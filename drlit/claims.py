@@ -29,6 +29,7 @@ from .metrics.earlier import confidence
 from .metrics.sample import METRICS, sample_metric
 from .mirror import place
 from .profiles import InputError, pick
+from .records import read_table
 from .report import GAN, interval, number, paper, read_rows, with_adjusted
 from .targets import recipe_for, train_target
 
@@ -385,7 +386,7 @@ def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was
 def load_rows(run=None) -> pd.DataFrame:
     "The rows of a run's folder (or address) with its judges' tallies, of a folder that `drlit report --rows` wrote, or of a results.csv"
     path, where = Path(run), place(run)
-    read = lambda f: pd.read_csv(f, keep_default_na=False, na_values=[""]) # "null" is a family
+    read = lambda f: read_table(f, "attack family data size arch variant control seed metric features value status".split(), sparse=True)
     if path.is_dir() and not (path/"plan").is_dir() and list(path.glob("*.csv")): return read_rows(path).frame
     where.bring("judge/tallies.csv")
     if where.root.is_dir(): return pd.concat([collect(where), *map(read, where.root.glob("judge/tallies.csv"))], ignore_index=True)

@@ -423,8 +423,9 @@ def one_line(error):
     "An error as one line"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = "check the address, the network and your credentials" if "://" in where else "free some space or name another folder"
-        return f"{where}{error.strerror}; {remedy}, then run the same command again: finished cells are kept"
+        from drlit.records import remedy
+        told = "check the address, the network and your credentials" if "://" in where else remedy(error)
+        return f"{where}{error.strerror}; {told}, then run the same command again: finished cells are kept"
     return " ".join(str(error).split())
 
 

@@ -29,7 +29,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
 # %% ../nbs/21_models.ipynb #94972c81
-from .core import as_images, device_of, generator, progress, read_json, seeded, write_atomic, write_json
+from .core import as_images, device_of, generator, progress, read_file, read_json, seeded, write_atomic, write_json
 from .profiles import InputError, pick
 
 # %% ../nbs/21_models.ipynb #996421d0
@@ -371,7 +371,7 @@ def load_state(path, # without suffix
     "Read a checkpoint; missing, truncated or altered files raise `InputError`"
     weights, about = model_files(path)
     info = read_json(about)
-    try: data = weights.read_bytes()
+    try: data = read_file(weights)
     except FileNotFoundError: raise InputError(f"no file {weights}; delete {about.name} and train again") from None
     if hashlib.sha256(data).hexdigest() != info.get("sha256"): raise InputError(f"{weights} is not the file {about.name} describes; delete both and train again")
     try: return st_load(data), info

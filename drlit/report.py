@@ -7,8 +7,8 @@ __all__ = ['BESIDE', 'SECTIONS', 'KEYS', 'MADE', 'PICTURED', 'BASE', 'GAN', 'PAI
            'interval', 'with_adjusted', 'ordered', 'number', 'percent', 'signed', 'grid', 'Table', 'entry', 'directed',
            'paper', 'official', 'published', 'one_table', 'notes', 'beyond', 'command', 'origins', 'table2', 'legend',
            'provenance', 'device_of_plan', 'finished', 'smallest', 'gallery', 'write_rows', 'pack', 'pack_one',
-           'read_csv', 'together', 'Results', 'read_rows', 'check_data', 'results_of', 'book_results', 'rows_of',
-           'title_of', 'figure1', 'points', 'pearson', 'jackknife', 'agreement', 'correlations', 'spread',
+           'read_csv', 'together', 'Results', 'read_rows', 'arrays_of', 'check_data', 'results_of', 'book_results',
+           'rows_of', 'title_of', 'figure1', 'points', 'pearson', 'jackknife', 'agreement', 'correlations', 'spread',
            'figure2_table', 'targets_of', 'figure2', 'signals', 'escaped', 'parquet', 'tex', 'png', 'picture',
            'pictures', 'chart', 'mark', 'charts', 'origin', 'devices', 'figures', 'headline', 'page', 'report',
            'score_table']
@@ -19,6 +19,7 @@ import json
 import math
 import shutil
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from importlib.resources import files
 from importlib.util import find_spec
 from io import BytesIO
@@ -36,11 +37,12 @@ from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
 from .bench import CELL, COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, options_of, plan_in, set_level, updates
-from .core import content_hash, read_json, read_npz, write_atomic, write_json, write_npz
+from .core import content_hash, read_npz, write_atomic, write_json, write_npz
 from .data import DATASETS
 from .metrics.leakage import adjusted_coverage
 from .metrics.sample import METRICS
 from .profiles import InputError, pick, profile
+from .records import ROWS_AGAIN, read_origin, read_pictures, read_table, sealed, slug
 
 # %% ../nbs/51_results.ipynb #7c788167
 def name_of(attack: str, control: str = "none") -> str:
@@ -284,8 +286,8 @@ def gallery(folder) -> list: # of dicts: data, family, arch, variant, size, n, u
     "The pictures of Figure 1, as far as a run has them"
     pixels, out = lambda x: (np.clip(x.astype("float32"), 0, 1) * 255).round().astype("uint8"), []
     for j in smallest(jobs_of(plan_in(folder))):
-        try: d = read_npz(Path(folder)/"pictures"/f"{j.attack}.npz")
-        except InputError: continue # not there yet, or damaged
+        d = read_pictures(Path(folder)/"pictures"/f"{j.attack}.npz")
+        if "reconstruction" not in d: continue # not there yet, or damaged
         about = {k: getattr(j.cell, k) for k in "arch variant size n update_size seed attack".split()}
         labels = d["labels"].tolist() if "labels" in d else None
         out.append(dict(data=j.source, family=j.family, **about, labels=labels, **{k: pixels(d[k]) for k in PICTURED if k in d}))
@@ -302,7 +304,7 @@ def pack(rows: pd.DataFrame, about: dict, shown: list, to, name: str) -> tuple:
     "The files of each data set"
     sources = list(dict.fromkeys(rows.data)) or [""]
     stems = [Path(s).stem for s in sources]
-    names = [name] if len(sources) == 1 else [f"{name}-{k}" for k in (stems if len(set(stems)) == len(stems) else sources)]
+    names = [slug(name)] if len(sources) == 1 else [slug(f"{name}-{k}") for k in (stems if len(set(stems)) == len(stems) else sources)]
     return [pack_one(rows[rows.data == s], about, [p for p in shown if p["data"] == s], Path(to)/k) for s, k in zip(sources, names)], len(rows)
 
 # %% ../nbs/51_results.ipynb #af4abafa
@@ -313,16 +315,15 @@ def pack_one(rows: pd.DataFrame, about: dict, shown: list, stem: Path) -> Path:
     write_npz(file("npz"), **arrays)
     index = [{k: content_hash(v)[:16] if k in PICTURED else v for k, v in p.items()} for p in shown]
     plans = [p for p in about["plans"] if p["data"] in set(rows.data)] or about["plans"]
-    write_json(file("json"), dict(about, plans=plans, pictures=index))
-    return write_atomic(file("csv"), rows.to_csv(index=False, lineterminator="\n", float_format="%.7g"))
+    text = rows.to_csv(index=False, lineterminator="\n", float_format="%.7g")
+    sums = dict(csv=sha256(text.encode()).hexdigest(), npz=sha256(file("npz").read_bytes()).hexdigest())
+    write_json(file("json"), sealed(dict(about, plans=plans, pictures=index, **sums)))
+    return write_atomic(file("csv"), text)
 
 # %% ../nbs/51_results.ipynb #ad10f2b4
 def read_csv(path) -> pd.DataFrame:
     "Rows from a results.csv: only an empty number is absent"
-    frame = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in FLOATS})
-    lacking = [c for c in COLUMNS if c not in frame]
-    if lacking: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
-    return frame.astype({c: float for c in FLOATS})
+    return read_table(path, COLUMNS)
 
 # %% ../nbs/51_results.ipynb #1987c645
 def together(frames: dict) -> pd.DataFrame: # name of the run -> its rows
@@ -348,13 +349,22 @@ def read_rows(folder) -> Results:
     "What `write_rows` left in a folder, all runs together; the data sets with the smallest images first"
     paths = sorted(Path(folder).glob("*.csv"))
     if not paths: raise InputError(f"no rows in {folder}; `drlit report RUN --rows {folder}` writes a run's")
-    about, shown = {p.stem: read_json(p.with_suffix(".json")) for p in paths}, []
+    about, shown = {p.stem: read_origin(p) for p in paths}, []
     check_data(about)
     paths.sort(key=lambda p: math.prod(about[p.stem]["data"][about[p.stem]["plans"][0]["data"]]["shape"]))
     for p in paths:
-        arrays = read_npz(p.with_suffix(".npz"))
-        shown += [{k: arrays[v] if k in PICTURED else v for k, v in d.items()} for d in about[p.stem].pop("pictures")]
+        arrays = arrays_of(p.with_suffix(".npz"))
+        kept = about[p.stem].pop("pictures")
+        if lost := {d[k] for d in kept for k in PICTURED if k in d} - {*arrays}: raise InputError(f"{p.with_suffix('.npz')} lacks picture {min(lost)}; {ROWS_AGAIN}")
+        shown += [{k: arrays[v] if k in PICTURED else v for k, v in d.items()} for d in kept]
     return Results(together({p.stem: read_csv(p) for p in paths}), about, shown)
+
+def arrays_of(path) -> dict: # name -> uint8 (k, C, H, W)
+    "The pictures beside rows"
+    arrays = read_npz(path)
+    for k, x in arrays.items():
+        if x.dtype != "uint8" or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.size: raise InputError(f"{path}: {k} is {x.dtype} of shape {x.shape}, no pictures; {ROWS_AGAIN}")
+    return arrays
 
 def check_data(about: dict):
     "One name, one data set"
@@ -549,7 +559,7 @@ LINES = {"target": "target", "reconstruction": "reconstruction", "nearest": "nea
 # %% ../nbs/51_results.ipynb #f07ca918
 def picture(path) -> list: # of dicts with name, images, numbers
     "The rows of images that the benchmark kept for one attack"
-    d = read_npz(path)
+    d = read_pictures(path)
     rows = [dict(name=label, images=[png(x.astype("float32")) for x in d[k]], numbers=[f"{v:.3f}" for v in d.get(f"{k}_mse", [])]) for k, label in LINES.items() if k in d]
     return [r for r in rows if len(r["images"])]
 
@@ -559,9 +569,7 @@ def pictures(folder, plan: dict) -> list: # of dicts with title, attack, rows
     out, seed = [], min(j["cell"]["seed"] for j in plan["jobs"])
     for j in plan["jobs"]:
         path = Path(folder)/"pictures"/f"{j['attack']}.npz"
-        if j["cell"]["control"] != "none" or j["cell"]["seed"] != seed or not path.is_file(): continue
-        try: rows = picture(path)
-        except InputError: continue # a damaged picture is no reason to have no report
+        if j["cell"]["control"] != "none" or j["cell"]["seed"] != seed or not (rows := picture(path)): continue
         out.append(dict(title=f"{name_of(j['cell']['attack'])}, {j['cell']['size']} images, seed {seed}", attack=j["cell"]["attack"], order=j["family"] in BASE, rows=rows))
     return sorted(out, key=lambda p: p["order"])
 

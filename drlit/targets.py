@@ -9,6 +9,7 @@ __all__ = ['TAG', 'VERSION', 'UPDATE', 'PRETRAINED', 'UNTRAINED', 'FIELDS', 'COS
 
 # %% ../nbs/22_targets.ipynb #eac13f6c
 import dis
+import hashlib
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from collections import Counter
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,7 @@ from safetensors.torch import save as st_save
 from torch import Tensor, nn
 
 # %% ../nbs/22_targets.ipynb #337fdc9e
-from .core import Shelf, as_images, code_key, content_hash, device_of, generator, note, seeded, write_atomic
+from .core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from .data import ImageSet, Split, balanced, similar_auxiliary, split
 from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from .profiles import InputError, pick
@@ -80,17 +82,26 @@ def model_key(recipe: Recipe, train_set: ImageSet, similar: ImageSet | None = No
     code = code_key("drlit.targets", *[ARCHS[recipe.arch].body] * (recipe.arch in ARCHS))
     return content_hash("model", base, train_set.hash, code, *start)
 
+# %% ../nbs/22_targets.ipynb #18c900e5
+def _put_away(path):
+    "Rename what cannot be used to *.bad, or *.bad.1 and so on where that is taken"
+    names = (f"{path}.bad{f'.{i}' if i else ''}" for i in count())
+    os.replace(path, next(n for n in names if not os.path.lexists(n)))
+
 # %% ../nbs/22_targets.ipynb #63dbdaa6
 def _set_aside(path, why):
     "Rename the files of an unusable checkpoint and say so"
-    for f in filter(Path.exists, model_files(path)): os.replace(f, f"{f}.bad")
+    for f in filter(os.path.lexists, model_files(path)): _put_away(f)
     note(f"checkpoint {path} cannot be used ({why}); set aside as *.bad, training again")
 
 # %% ../nbs/22_targets.ipynb #52ab8a13
 def _checkpoint(path, key):
     "(model, meta) of a checkpoint, None where there is none or it is of no use"
-    if not any(f.exists() for f in model_files(path)): return None
+    there = [f for f in model_files(path) if os.path.lexists(f)]
+    if not there: return None
     try:
+        for f in there:
+            if kind := unplain(f, links=False): raise InputError(f"{f.name} is {kind}")
         model, meta = load_model(path)
         if meta.get("key") != key: raise InputError("it belongs to another recipe")
         return model, meta
@@ -400,21 +411,27 @@ class Cache:
         return self._load()
 
 # %% ../nbs/22_targets.ipynb #cf374200
+def _check(trace, data: bytes) -> str:
+    "Checksum of an artefact: its trace, and the bytes behind the header of its file"
+    return content_hash(trace, hashlib.sha256(memoryview(data)[8 + int.from_bytes(data[:8], "little"):]).hexdigest())
+
 def _trace(path, stem):
     "The trace in an artefact's header; an unusable or foreign file is set aside"
     try:
+        data = read_file(path, links=False)
         with safe_open(path, "pt") as f: trace = json.loads(f.metadata()["trace"])
         if trace.get("stem") != stem: raise ValueError("it belongs to another recipe")
+        if trace.pop("check") != _check(trace, data): raise ValueError("its content is not what was written")
         return trace
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as e:
-        os.replace(path, f"{path}.bad")
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as e:
+        _put_away(path)
         note(f"artefact {path} cannot be used ({e}); set aside as *.bad, building again")
 
 # %% ../nbs/22_targets.ipynb #b3aac322
 def _fits(trace, fields, knowledge):
     "Whether every field that was read may be read, and has the same content"
     try: return all(_price(k, knowledge) <= knowledge and fields[k][1]() == h for k, h in trace["reads"].items())
-    except InputError: return False
+    except (InputError, KeyError): return False # a field that this version does not have
 
 # %% ../nbs/22_targets.ipynb #f364c24f
 def _tensors(name, out):
@@ -453,6 +470,7 @@ def _keep(folder, kind, job, tensors, fields, cost):
     "Write what was built so far, with the trace of how"
     if not folder: return
     trace = dict(stem=job.stem, reads={k: fields[k][1]() for k in sorted(job.reads)}, cost=_paid(cost, job.start))
+    trace["check"] = _check(trace, st_save(tensors))
     write_atomic(Path(folder, "artefacts", f"{job.stem}-{content_hash(trace['reads'])[:24]}.{kind}"), st_save(tensors, {"trace": json.dumps(trace)}))
 
 def _build_now(view, name, build, job, reads, jobs):

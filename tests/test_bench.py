@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from drlit.attacks.base import REGISTRY, Attack, register
 from drlit.attacks.base import REGISTRY, attack, attacks, run
-from drlit.core import as_images, code_key, content_hash, device_of, note, one_thread, progress, read_json, read_npz, versions, write_atomic, write_json, write_npz
+from drlit.core import as_images, code_key, content_hash, device_of, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
@@ -23,6 +23,7 @@ from drlit.models import ARCHS, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
 from drlit.profiles import Profile
+from drlit.records import ClaimRecord, Damaged, FLOATS, STAGES, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge
@@ -48,6 +49,7 @@ import numpy as np
 import os
 import pandas as pd
 import pytest
+import re
 import socket
 import subprocess
 import sys
@@ -62,7 +64,7 @@ from drlit.bench import *
 
 # %% ../nbs/50_bench.ipynb #7aa2b01e
 def test_store_refuses_what_is_not_its_own():
-    store = Store(tempfile.mkdtemp())
+    store = Store(tempfile.mkdtemp(), write=True)
     rec = Reconstruction(torch.rand(3, 1, 4, 4), None)
     for key in ("aa", "bb", "cc", "dd", "ee"): store.put_reconstruction(key, rec, {})
     store.file("attacks", "aa").write_text(store.file("attacks", "bb").read_text()) # a foreign record
@@ -79,7 +81,7 @@ def test_store_refuses_what_is_not_its_own():
 def test_full_disk_leaves_nothing_that_is_read():
     full = OSError(errno.ENOSPC, "No space left on device")
     for call in ("fsync", "replace"):
-        store = Store(tempfile.mkdtemp())
+        store = Store(tempfile.mkdtemp(), write=True)
         with swap.object(os, call, side_effect=full), pytest.raises(OSError) as e: store.put_reconstruction("aa", Reconstruction(torch.rand(2, 1, 4, 4)), {})
         assert "aa.npz" in str(e.value.filename)
         assert store.reconstruction("aa") is None
@@ -90,14 +92,14 @@ def test_full_disk_leaves_nothing_that_is_read():
 def test_a_folder_that_cannot_be_written_is_named():
     blocked = Path(tempfile.mkdtemp())/"file"
     blocked.write_text("in the way")
-    with pytest.raises(InputError, match="cannot write to .*file/out .*--out"): Store(blocked/"out")
+    with pytest.raises(InputError, match="cannot write to .*file/out .*--out"): Store(blocked/"out", write=True)
 
 
 # %% ../nbs/50_bench.ipynb #5e1c0de1
 def test_a_crowd_may_open_one_folder_at_once():
     "Each tries whether it can write there; none takes another's trial file for a missing folder"
     crowded = tempfile.mkdtemp()
-    with ThreadPoolExecutor(16) as crowd: stores = list(crowd.map(lambda _: Store(crowded), range(400)))
+    with ThreadPoolExecutor(16) as crowd: stores = list(crowd.map(lambda _: Store(crowded, write=True), range(400)))
     assert {s.root for s in stores} == {Path(crowded)} and not any(Path(crowded).iterdir())
 
 

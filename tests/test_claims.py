@@ -10,6 +10,7 @@ from drlit.metrics.sample import METRICS, sample_metric
 from drlit.mirror import place
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
+from drlit.records import read_table
 from drlit.report import GAN, interval, number, paper, read_rows, with_adjusted
 from drlit.targets import recipe_for, train_target
 from importlib.resources import files

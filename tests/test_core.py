@@ -29,6 +29,7 @@ import os
 import pickle
 import pytest
 import resource
+import stat
 import subprocess
 import sys
 import tempfile

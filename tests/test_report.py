@@ -4,13 +4,15 @@ from PIL import Image
 from dataclasses import asdict, dataclass, field
 from drlit.bench import CELL, COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, options_of, plan_in, set_level, updates
 from drlit.bench import COLUMNS
-from drlit.core import content_hash, read_json, read_npz, write_atomic, write_json, write_npz
+from drlit.core import content_hash, read_npz, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
 from drlit.profiles import InputError, pick, profile
+from drlit.records import ROWS_AGAIN, read_origin, read_pictures, read_table, sealed, slug
 from fastcore.basics import patch
 from fastcore.test import expect_fail
+from hashlib import sha256
 from importlib.resources import files
 from importlib.util import find_spec
 from io import BytesIO

@@ -3,19 +3,21 @@
 from collections import Counter
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
-from drlit.core import Shelf, as_images, code_key, content_hash, device_of, generator, note, seeded, write_atomic
+from drlit.core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from drlit.data import ImageSet, Split, balanced, similar_auxiliary, split
 from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 from fastcore.basics import patch
 from functools import partial
+from itertools import count
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as st_save
 from torch import Tensor, nn
 from typing import NamedTuple
 import dis
+import hashlib
 import json
 import os
 import sys
