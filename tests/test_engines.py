@@ -8,6 +8,7 @@ from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from functools import cache
 from importlib import import_module
+from ipaddress import ip_address
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
@@ -19,6 +20,7 @@ import multiprocessing
 import os
 import pickle
 import pytest
+import secrets
 import signal
 import socket
 import sys
