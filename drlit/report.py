@@ -322,7 +322,7 @@ def read_csv(path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in FLOATS})
     lacking = [c for c in COLUMNS if c not in frame]
     if lacking: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
-    return frame.astype({c: float for c in FLOATS})
+    return frame.astype({c: float for c in FLOATS if c in frame})
 
 # %% ../nbs/51_results.ipynb #1987c645
 def together(frames: dict) -> pd.DataFrame: # name of the run -> its rows
@@ -635,7 +635,7 @@ def page(results: Results, details=()) -> str: # HTML; details: what `pictures` 
 # %% ../nbs/51_results.ipynb #e82ad683
 WRITERS = { # format -> (name of the file, what is in it)
     "html": ("report.html", page),
-    "csv": ("results.csv", lambda results: results.frame.drop(columns="update_size", errors="ignore").to_csv(index=False, lineterminator="\n")),
+    "csv": ("results.csv", lambda results: results.frame.drop(columns=["update_size", "seconds"], errors="ignore").to_csv(index=False, lineterminator="\n")),
     "parquet": ("results.parquet", parquet),
     "latex": ("tables.tex", tex),
 }

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import drlit
@@ -40,19 +41,52 @@ def until(true, seconds=60):
         time.sleep(.01)
 
 
-@pytest.mark.parametrize("end", ["SIGINT", "SIGKILL"])
-def test_no_worker_outlives_its_parent(end, tmp_path):
+def family(pid):
+    "A process and all that it started, the fork server and its workers included"
+    return [p.pid for p in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]]
+
+
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_process_outlives_the_run(end, tmp_path):
     (tmp_path / "endless.py").write_text(WORK)
     (tmp_path / "runner.py").write_text(RUNNER)
     (tmp_path / "pids").mkdir()
     env = {**os.environ, "PYTHONPATH": str(Path(drlit.__file__).parents[1])}
     runner = subprocess.Popen([sys.executable, "runner.py", "pids"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
-    pids = [int(p.name) for p in (tmp_path / "pids").iterdir()]
-    assert all(map(alive, pids))
+    pids = family(runner.pid)
+    assert {int(p.name) for p in (tmp_path / "pids").iterdir()} < set(pids) and all(map(alive, pids))
+    spent = sum(psutil.Process(runner.pid).cpu_times()[:2])
     if end == "SIGINT": os.killpg(runner.pid, signal.SIGINT)  # as a terminal does: to everyone in the group
-    else: runner.kill()
+    else: runner.send_signal(getattr(signal, end))
+    said = runner.stderr.read()  # to its end: every process that could write there is gone
+    used = os.wait4(runner.pid, 0)
+    assert used[1] == getattr(signal, end)
+    assert used[2].ru_utime + used[2].ru_stime - spent < 1  # seconds of the processor, not of the clock, which other programs share
     until(lambda: not any(map(alive, pids)), 10)
-    said = runner.communicate(timeout=10)[1]
-    assert runner.returncode == -getattr(signal, end)
     assert said.count("Traceback") == (end == "SIGINT") and ("KeyboardInterrupt" in said) == (end == "SIGINT")
+
+
+STARTING = """
+import os, sys
+from multiprocessing import forkserver
+from drlit.engines import warm_up
+if __name__ == "__main__":
+    warm_up(["slow_to_import"])
+    print(forkserver._forkserver._forkserver_pid, flush=True)
+    input()
+"""
+
+
+def test_ctrl_c_while_the_fork_server_imports(tmp_path):
+    "It would go on for a minute, or print a traceback of its own"
+    (tmp_path / "slow_to_import.py").write_text("import threading\nopen('importing', 'w').close()\nthreading.Event().wait(60)")
+    (tmp_path / "starting.py").write_text(STARTING)
+    env = {**os.environ, "PYTHONPATH": str(Path(drlit.__file__).parents[1])}
+    runner = subprocess.Popen([sys.executable, "starting.py"], cwd=tmp_path, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    server = int(runner.stdout.readline())
+    until((tmp_path / "importing").exists)
+    os.killpg(runner.pid, signal.SIGINT)
+    said = runner.communicate(timeout=30)[1]
+    assert said.count("Traceback") == 1 and runner.returncode == -signal.SIGINT
+    until(lambda: not alive(server), 10)
