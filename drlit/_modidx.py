@@ -773,6 +773,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'drlit.engines.alone': ('engines.html#alone', 'drlit/engines.py'),
                                'drlit.engines.answer': ('engines.html#answer', 'drlit/engines.py'),
                                'drlit.engines.check_address': ('engines.html#check_address', 'drlit/engines.py'),
+                               'drlit.engines.check_numbers': ('engines.html#check_numbers', 'drlit/engines.py'),
+                               'drlit.engines.check_room': ('engines.html#check_room', 'drlit/engines.py'),
                                'drlit.engines.connect': ('engines.html#connect', 'drlit/engines.py'),
                                'drlit.engines.end_server': ('engines.html#end_server', 'drlit/engines.py'),
                                'drlit.engines.engine': ('engines.html#engine', 'drlit/engines.py'),

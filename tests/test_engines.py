@@ -12,6 +12,7 @@ from importlib import import_module
 from ipaddress import ip_address
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait
+from numbers import Integral, Real
 from pathlib import Path
 from tqdm import tqdm
 from unittest.mock import patch as swap

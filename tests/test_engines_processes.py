@@ -1,4 +1,5 @@
 """Workers end with their parent, however it ends: interrupted at the keyboard, or killed."""
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import psutil
 import pytest
 
 import drlit
+from drlit.engines import CONTEXT, engine
+from drlit.profiles import InputError
 
 WORK = """
 import os, threading
@@ -90,3 +93,41 @@ def test_ctrl_c_while_the_fork_server_imports(tmp_path):
     said = runner.communicate(timeout=30)[1]
     assert said.count("Traceback") == 1 and runner.returncode == -signal.SIGINT
     until(lambda: not alive(server), 10)
+
+
+UNGUARDED = """
+from drlit.engines import engine
+from drlit.profiles import InputError
+try: print(list(engine(jobs=2).map(abs, [-1, -2])))
+except InputError as e: print("refused:", e)
+"""
+
+
+def test_a_program_that_workers_cannot_import_is_told_so(tmp_path):
+    "Each worker runs it again, up to the line that starts workers"
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    env = {**os.environ, "PYTHONPATH": str(Path(drlit.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "unguarded.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("refused: worker processes cannot start") and "__name__ == '__main__'" in done.stdout
+
+
+def test_a_machine_without_room_for_workers_is_said(monkeypatch):
+    def full(*args, **kwargs): raise OSError(errno.EMFILE, "Too many open files")
+    monkeypatch.setattr(type(CONTEXT), "Pipe", full)
+    with pytest.raises(InputError, match="cannot start one more worker process .*Too many open files.*fewer --jobs"): list(engine(jobs=2).map(abs, [1]))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (dict(jobs=0), "jobs = 0"), (dict(jobs=-1), "jobs = -1"), (dict(jobs=10**9), "jobs = 1000000000"), (dict(jobs=10**5), "jobs = 100,000 .* cores"),
+    (dict(jobs=2.5), "jobs = 2.5; give a whole number"), (dict(jobs=True), "jobs = True"), (dict(jobs="2"), "jobs = '2'"),
+    (dict(retries=-1), "retries = -1"), (dict(retries=10**9), "retries = 1000000000"), (dict(retries=NAN), "retries = nan"),
+    (dict(name="ray", cpus=NAN), "cpus = nan"), (dict(name="ray", cpus=-1), "cpus = -1"), (dict(name="ray", cpus=float("inf")), "cpus = inf"), (dict(name="ray", cpus=9999), "cores"),
+    (dict(name="ray", gpus=NAN), "gpus = nan"), (dict(name="ray", gpus=-.5), "gpus = -0.5"), (dict(gpus=1), "--engine ray"), (dict(cpus=2), "--engine ray"), (dict(address=""), "--engine ray"),
+    *((dict(name="ray", address=a), "no Ray cluster answers at") for a in ("", " ", ":", "nowhere", "localhost:", ":x", "http://a.invalid:1", "127.0.0.1:1", "127.0.0.1:-1", "127.0.0.1:1e3", "\0:1", "::1", "a" * 300 + ":1")),
+])
+def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
+    with pytest.raises(InputError, match=words) as e: engine(**wrong)
+    assert "\n" not in str(e.value)
