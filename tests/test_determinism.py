@@ -15,7 +15,7 @@ from drlit.engines import engine
 from drlit.profiles import Profile
 
 PLAN = Profile("same", "digits", attacks=("mi_face", "deep_leakage", "null_auxiliary_class"), sizes=(20,), update_size=4, seeds=(0, 1), metrics=("mse", "fd"), permutations=19,
-               training={"min_epochs": 2, "max_epochs": 2}, options={"mi_face": {"iterations": 20}, "deep_leakage": {"budget": 20}})
+               training={"min_epochs": 2, "max_epochs": 2}, options={"mi_face": {"steps": 20}, "deep_leakage": {"budget": 20}})
 
 SCRIPT = """
 import os, signal, sys

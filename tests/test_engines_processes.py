@@ -118,6 +118,7 @@ def test_a_machine_without_room_for_workers_is_said(monkeypatch):
 
 
 NAN = float("nan")
+ADDRESSES = ("", " ", ":", "nowhere", "localhost:", ":x", "http://a.invalid:1", "127.0.0.1:1", "127.0.0.1:-1", "127.0.0.1:1e3", "\0:1", "::1", "a" * 300 + ":1")
 
 
 @pytest.mark.parametrize("wrong, words", [
@@ -126,7 +127,7 @@ NAN = float("nan")
     (dict(retries=-1), "retries = -1"), (dict(retries=10**9), "retries = 1000000000"), (dict(retries=NAN), "retries = nan"),
     (dict(name="ray", cpus=NAN), "cpus = nan"), (dict(name="ray", cpus=-1), "cpus = -1"), (dict(name="ray", cpus=float("inf")), "cpus = inf"), (dict(name="ray", cpus=9999), "cores"),
     (dict(name="ray", gpus=NAN), "gpus = nan"), (dict(name="ray", gpus=-.5), "gpus = -0.5"), (dict(gpus=1), "--engine ray"), (dict(cpus=2), "--engine ray"), (dict(address=""), "--engine ray"),
-    *((dict(name="ray", address=a), "no Ray cluster answers at") for a in ("", " ", ":", "nowhere", "localhost:", ":x", "http://a.invalid:1", "127.0.0.1:1", "127.0.0.1:-1", "127.0.0.1:1e3", "\0:1", "::1", "a" * 300 + ":1")),
+    *((dict(name="ray", address=a), "no Ray cluster answers at") for a in ADDRESSES),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
     with pytest.raises(InputError, match=words) as e: engine(**wrong)
