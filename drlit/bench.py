@@ -355,10 +355,19 @@ def reconstruction(self: Store, key: str): # -> (Reconstruction, record), or Non
 
 # %% ../nbs/50_bench.ipynb #7a5beb5b
 BEAT, STALE = 10., 60. # seconds between signs of life, and after which a claim without one is stale
-HOST = f"{socket.gethostname()}-{uuid.getnode():x}"
+
+def _numbering() -> str: # hexadecimal digits
+    "Where a process has the same number for everybody: this start of the system, and its namespace"
+    try: here = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid") # Linux
+    except OSError: return f"{uuid.getnode():x}"
+    return hashlib.sha256(here.encode()).hexdigest()[:12]
+
+HOST = f"{socket.gethostname()}-{_numbering()}"
 
 def alive(pid: int) -> bool:
-    "Is there such a process on this machine?"
+    "Is such a process at work on this machine? One that was killed keeps its number until its parent asks for its end"
+    with suppress(OSError): # Linux
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX": return False
     try: os.kill(pid, 0)
     except ProcessLookupError: return False
     except OSError: pass # it belongs to somebody else
@@ -421,6 +430,17 @@ def _beat():
 
 # %% ../nbs/50_bench.ipynb #9a48e2e1
 @patch
+def others(self: Store, path) -> list: # of paths
+    "Further claims on the same key"
+    return [p for p in sorted(self.root.glob(f"claims/{path.stem}.*")) if p != path]
+
+@patch
+def alone(self: Store, path): # -> path, or None
+    "Give a claim back if somebody alive has another on its key: they were cleared away while it was made"
+    if all(map(stale, self.others(path))): return path
+    path.unlink(missing_ok=True)
+
+@patch
 def seize(self: Store, key: str): # -> path of the claim, or None
     "Claim a key, unless somebody alive has it"
     (self.root/"claims").mkdir(exist_ok=True)
@@ -428,9 +448,9 @@ def seize(self: Store, key: str): # -> path of the claim, or None
         path = self.root/"claims"/f"{slug(key)[:40]}.{i}"
         try:
             with open(path, "x") as f: json.dump(dict(host=HOST, pid=os.getpid(), since=time.time()), f)
-            return path
         except FileExistsError:
             if not stale(path): return None
+        else: return self.alone(path)
 
 # %% ../nbs/50_bench.ipynb #ce9bb102
 @patch
@@ -449,7 +469,7 @@ def claim(self: Store, keys): # gives True where they are all ours
     finally:
         for path in paths:
             _held.discard(path)
-            self.drop_claims(claims_in(self.root, path.stem))
+            self.drop_claims([*self.others(path), path])
 
 # %% ../nbs/50_bench.ipynb #90c9fbb7
 HALF = re.compile(r"\.[0-9a-f]{32}\.tmp") # what `write_atomic` calls a file that it has not finished
@@ -803,7 +823,7 @@ def played(self: Run, cell: Cell):
 
 # %% ../nbs/50_bench.ipynb #a4c75da1
 COLUMNS = ("attack family data size n arch variant control seed metric features value lo hi coverage floor uniform "
-           "heldout gap p queries seconds status error").split()
+           "heldout gap p queries status error").split()
 
 def stub(job: Job, metric: str, status: str, error: str = "") -> dict:
     "The columns that say what a row is about"
@@ -1030,13 +1050,13 @@ def beside(some: ImageSet, truth, unseen, labelled: bool) -> dict: # name -> ima
 
 # %% ../nbs/50_bench.ipynb #baccefcf
 def collect(folder, # or an address
-           ) -> pd.DataFrame: # columns `COLUMNS`, `update_size` and `key`, the name of the answer
+           ) -> pd.DataFrame: # columns `COLUMNS`, `update_size`, `key`, the name of the answer, and `seconds`
     "Every row of the last plan in a folder, from its files"
     where = place(folder)
     where.look(), where.bring(*RECORDS)
     jobs, store = jobs_of(plan_in(where.root)), Store(where.root)
     rows = [row_of(store, j, m) for j in jobs for m in j.scores]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: float for c in FLOATS})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, "seconds"]).astype({c: float for c in FLOATS})
     return frame.assign(update_size=[j.cell.update_size for j in jobs for _ in j.scores], key=[k for j in jobs for k in j.scores.values()])
 
 def _tuple(v): return tuple(v) if isinstance(v, list) else v
@@ -1069,11 +1089,13 @@ def row_of(store: Store, job: Job, metric: str) -> dict:
 # %% ../nbs/50_bench.ipynb #b55b9c25
 def write_results(folder, # or an address
                  ) -> pd.DataFrame:
-    "Write results.csv, atomically, and return its rows"
+    "Write results.csv and timings.csv, atomically, and return the rows of both"
     where = place(folder)
     frame = collect(where)
     write_atomic(where.root/"results.csv", frame[COLUMNS].to_csv(index=False, lineterminator="\n"))
-    where.send("results.csv", anew=True)
+    timed = frame.loc[frame.status == "ok", [*CELL, "seconds"]]
+    write_atomic(where.root/"timings.csv", timed.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
+    for name in ("results.csv", "timings.csv"): where.send(name, anew=True)
     return frame
 
 # %% ../nbs/50_bench.ipynb #f1ed9ab6

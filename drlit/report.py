@@ -643,7 +643,7 @@ def page(results: Results, details=()) -> str: # HTML; details: what `pictures` 
 # %% ../nbs/51_results.ipynb #e82ad683
 WRITERS = { # format -> (name of the file, what is in it)
     "html": ("report.html", page),
-    "csv": ("results.csv", lambda results: results.frame.drop(columns="update_size", errors="ignore").to_csv(index=False, lineterminator="\n")),
+    "csv": ("results.csv", lambda results: results.frame.drop(columns=["update_size", "seconds"], errors="ignore").to_csv(index=False, lineterminator="\n")),
     "parquet": ("results.parquet", parquet),
     "latex": ("tables.tex", tex),
 }
