@@ -12,6 +12,7 @@ from torch.backends import cudnn
 from tqdm import tqdm
 from unittest.mock import patch
 import contextlib
+import csv
 import enum
 import hashlib
 import io
@@ -21,6 +22,7 @@ import numpy as np
 import os
 import pickle
 import pytest
+import re
 import resource
 import subprocess
 import sys
