@@ -4,8 +4,8 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from drlit.attacks.base import FAMILIES, REGISTRY, attack, attacks, run
 from drlit.attacks.base import REGISTRY, Attack, register
-from drlit.attacks.base import REGISTRY, attack, attacks, run
 from drlit.core import as_images, content_hash, csv_text, device_of, note, one_thread, progress, read_json, read_npz, write_atomic, write_json, write_npz
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split

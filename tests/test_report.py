@@ -2,9 +2,9 @@
 
 from PIL import Image
 from dataclasses import asdict, dataclass, field
-from drlit.bench import CELL, COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, options_of, plan_in, set_level, updates
+from drlit.bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, updates
 from drlit.bench import COLUMNS
-from drlit.core import content_hash, read_json, read_npz, write_atomic, write_json, write_npz
+from drlit.core import content_hash, csv_text, note, read_json, read_npz, readable, visible, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
@@ -39,7 +39,7 @@ def rows(**changes):
 # %% ../nbs/51_results.ipynb #e5726eee
 def test_seeds_become_one_entry_with_the_valid_interval():
     t = one_table("", rows(of=[dict(seed=s, value=v) for s, v in enumerate((.1, .3, .2))]))
-    assert t.rows == [["a", "mse ↓", "0.200 (0.100–0.300) [30%]", "10%", "60%", "0.110", "+0.010", "0.020"]] and t.notes == ["in parentheses: range over 3 seeds (mse)"]
+    assert t.rows == [["a", "mse ↓", "0.200 (0.100–0.300) [30%, 30–30%]", "10%", "60%", "", "0.110", "+0.010", "0.020"]] and t.notes == ["in parentheses: range over 3 seeds (mse)"]
     assert one_table("", rows(of=[{}])).rows[0][2] == "0.100 (0.0900–0.120) [30%]"
 
 
