@@ -10,8 +10,8 @@ __all__ = ['VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'BEAT', 'ST
            'stale', 'Workshop', 'made_by', 'commit', 'attack_cell', 'artefacts', 'sides', 'comparable', 'distances',
            'score_samples', 'heldout_level', 'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule',
            'open_run', 'known_data', 'stub', 'has_key', 'add_training', 'of_the_disk', 'builds', 'Opening', 'elsewhere',
-           'handed', 'told', 'first_of_each', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of',
-           'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of',
+           'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of',
+           'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of',
            'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of',
            'reopen', 'score_files']
 
@@ -993,18 +993,28 @@ def first_of_each(rec, k=8): # -> indices
     if rec.labels is None: return torch.arange(min(k, len(rec)))
     return torch.tensor([(rec.labels == c).nonzero()[0].item() for c in rec.labels.unique().tolist()[:k]])
 
+# %% ../nbs/50_bench.ipynb #b9881b62
+def shown_of(family: str, # of the attack
+             data: bool, # may images of the private data's set be shown?
+             similar: bool = True, # and those of the similar set?
+            ) -> tuple: # kinds of pictures
+    "What may leave: of a hidden set no real image, so nothing of the reference, nor of the null adversaries that draw from it"
+    if not data: return () if family in ("null", "reference") else ("reconstruction",)
+    return () if family == "null" and not similar else ("target", "reconstruction", "nearest", "unseen")
+
 # %% ../nbs/50_bench.ipynb #c374d016
 @patch
 def keep_pictures(self: Run, job: Job, rec):
     "Store a few images for the report"
-    path, private = self.store.file("pictures", job.attack, "npz"), not self.shop.images(job.cell.data).publishable
-    if path.exists() or self.store.place.has(path) or (private and job.family in ("null", "reference")): return
+    path, (data, similar) = self.store.file("pictures", job.attack, "npz"), (not k or self.shop.images(k).publishable for k in (job.cell.data, job.cell.similar))
+    lines = shown_of(job.family, data, similar)
+    if path.exists() or self.store.place.has(path) or not lines: return
     near, unseen = sides(job.cell, self.shop.split(job.cell))
     rec = comparable(rec, near)
     i = first_of_each(rec)
     some = ImageSet(rec.images[i], torch.zeros(len(i)).long() if rec.labels is None else rec.labels[i])
     rows = {"reconstruction": some.images}
-    if not private: rows |= beside(some, near, unseen, labelled=rec.labels is not None)
+    if "target" in lines: rows |= beside(some, near, unseen, labelled=rec.labels is not None)
     write_npz(path, **({} if rec.labels is None else {"labels": some.labels}), **rows)
 
 # %% ../nbs/50_bench.ipynb #6429b9ac

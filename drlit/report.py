@@ -6,15 +6,16 @@
 __all__ = ['BESIDE', 'SECTIONS', 'KEYS', 'MADE', 'PICTURED', 'NUMBERS', 'BASE', 'GAN', 'PAIRS', 'TEX', 'LINES', 'WRITERS',
            'name_of', 'interval', 'with_adjusted', 'ordered', 'number', 'percent', 'signed', 'grid', 'Table', 'entry',
            'directed', 'paper', 'official', 'published', 'one_table', 'notes', 'beyond', 'command', 'origins', 'table2',
-           'legend', 'provenance', 'device_of_plan', 'finished', 'smallest', 'gallery', 'write_rows', 'pack',
-           'pack_one', 'read_csv', 'check_rows', 'together', 'Results', 'read_rows', 'check_data', 'results_of',
+           'legend', 'provenance', 'device_of_plan', 'finished', 'smallest', 'lines_of', 'gallery', 'write_rows',
+           'pack', 'pack_one', 'read_csv', 'check_rows', 'together', 'Results', 'read_rows', 'check_data', 'results_of',
            'some_rows', 'book_results', 'rows_of', 'title_of', 'figure1', 'points', 'pearson', 'jackknife', 'agreement',
            'correlations', 'spread', 'figure2_table', 'targets_of', 'figure2', 'signals', 'escaped', 'parquet', 'tex',
-           'png', 'picture', 'pictures', 'chart', 'mark', 'charts', 'origin', 'devices', 'figures', 'headline', 'page',
-           'report', 'score_table']
+           'png', 'picture', 'pictures', 'chart', 'charts', 'origin', 'devices', 'public', 'figures', 'headline',
+           'hashed', 'rendered', 'page', 'report', 'score_table']
 
 # %% ../nbs/51_results.ipynb #de2c2b08
 import base64
+import hashlib
 import json
 import math
 import shutil
@@ -35,7 +36,7 @@ from fastcore.basics import patch
 from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
-from .bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, updates
+from .bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, updates
 from .core import content_hash, csv_text, note, read_json, read_npz, readable, visible, write_atomic, write_json, write_npz
 from .data import DATASETS
 from .metrics.leakage import adjusted_coverage
@@ -296,18 +297,27 @@ def smallest(jobs: list) -> list: # of Job
     for c in (j.cell for j in own): first[kind(c)] = min(first.get(kind(c), (c.size, c.seed)), (c.size, c.seed))
     return [j for j in own if (j.cell.size, j.cell.seed) == first[kind(j.cell)]]
 
+# %% ../nbs/51_results.ipynb #8838d166
+def lines_of(plan: dict, # with `data`, where a set that is not described may not be shown
+             family: str, data: str, similar: str) -> tuple: # kinds of pictures
+    "The pictures of an attack that may leave, as `shown_of` says"
+    return shown_of(family, *(not k or plan["data"].get(k, {}).get("publishable") is True for k in (data, similar)))
+
 # %% ../nbs/51_results.ipynb #d7908744
 PICTURED = "reconstruction", "target"
 
 def gallery(folder) -> list: # of dicts: data, family, arch, variant, size, n, update_size, seed, attack, labels; reconstruction, target: uint8 (k, C, H, W)
     "The pictures of Figure 1, as far as a run has them"
     pixels, out = lambda x: (np.clip(x.astype("float32"), 0, 1) * 255).round().astype("uint8"), []
-    for j in smallest(jobs_of(plan_in(folder))):
+    plan = plan_in(folder)
+    for j in smallest(jobs_of(plan)):
+        lines = lines_of(plan, j.family, j.cell.data, j.cell.similar)
+        if not lines: continue
         try: d = read_npz(Path(folder)/"pictures"/f"{j.attack}.npz")
         except InputError: continue # not there yet, or damaged
         about = {k: getattr(j.cell, k) for k in "arch variant size n update_size seed attack".split()}
         labels = d["labels"].tolist() if "labels" in d else None
-        out.append(dict(data=j.source, family=j.family, **about, labels=labels, **{k: pixels(d[k]) for k in PICTURED if k in d}))
+        out.append(dict(data=j.source, family=j.family, **about, labels=labels, **{k: pixels(d[k]) for k in PICTURED if k in d and k in lines}))
     return out
 
 # %% ../nbs/51_results.ipynb #af4abaf9
@@ -523,6 +533,9 @@ def targets_of(frame: pd.DataFrame) -> dict: # title -> `points` of one target
 # %% ../nbs/51_results.ipynb #bc9c2f1b
 def figure2(p: pd.DataFrame, title: str = ""): # p: `points` of one target; -> matplotlib Figure
     "Figure 2: the dataset-level distance against each sample-level metric; a mark's area grows with the size"
+    def said(text, most=40): # matplotlib reads $ as mathematics and leaves _names out of a legend
+        short = visible(text if len(text) <= most else text[:most] + "…").replace("$", r"\$")
+        return f" {short}" if short.startswith("_") else short
     shown = [m for m in ("ssim", "psnr", "mse") if m in p and "fd" in p]
     fig, axs = plt.subplots(1, max(1, len(shown)), figsize=(8.5, 3), squeeze=False, layout="constrained", sharey=True)
     plt.close(fig)
@@ -530,11 +543,11 @@ def figure2(p: pd.DataFrame, title: str = ""): # p: `points` of one target; -> m
     for m, ax in zip(shown, axs[0]):
         for i, (attack, q) in enumerate(p.groupby(level="attack", sort=False)):
             area = 30 + 60 * np.log(q.index.get_level_values("size") / sizes.min()) / max(np.log(sizes.max() / sizes.min()), 1)
-            ax.scatter(q[m], q.fd, area, color=f"C{i % 10}", marker="o" if attack in GAN else "^", alpha=.75, lw=0, label=attack)
+            ax.scatter(q[m], q.fd, area, color=f"C{i % 10}", marker="o" if attack in GAN else "^", alpha=.75, lw=0, label=said(attack))
         ax.set(xlabel=directed(m), **({"ylabel": directed("fd")} if ax is axs[0, 0] else {}))
     handles, labels = axs[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside right center", fontsize=8, title="discs: GAN-based", title_fontsize=8, frameon=False)
-    fig.suptitle(title, fontsize=10)
+    fig.suptitle(said(title, 100), fontsize=10)
     return fig
 
 # %% ../nbs/51_results.ipynb #51a9a1e1
@@ -596,10 +609,10 @@ def png(image: np.ndarray) -> str: # (C, H, W), in [0,1] or uint8 -> data URI
 LINES = {"target": "target", "reconstruction": "reconstruction", "nearest": "nearest private", "unseen": "nearest held-out"}
 
 # %% ../nbs/51_results.ipynb #f07ca918
-def picture(path) -> list: # of dicts with name, images, numbers
+def picture(path, lines=tuple(LINES)) -> list: # of dicts with name, images, numbers; lines: those of `LINES` that may be shown
     "The rows of images that the benchmark kept for one attack"
     d = read_npz(path)
-    rows = [dict(name=label, images=[png(x.astype("float32")) for x in d[k]], numbers=[f"{v:.3f}" for v in d.get(f"{k}_mse", [])]) for k, label in LINES.items() if k in d]
+    rows = [dict(name=LINES[k], images=[png(x.astype("float32")) for x in d[k]], numbers=[f"{v:.3f}" for v in d.get(f"{k}_mse", [])]) for k in lines if k in d]
     return [r for r in rows if len(r["images"])]
 
 # %% ../nbs/51_results.ipynb #0cafce5b
@@ -607,39 +620,29 @@ def pictures(folder, plan: dict) -> list: # of dicts with title, attack, rows
     "Every kept picture of a run, at the first seed"
     out, seed = [], min(j["cell"]["seed"] for j in plan["jobs"])
     for j in plan["jobs"]:
-        path = Path(folder)/"pictures"/f"{j['attack']}.npz"
-        if j["cell"]["control"] != "none" or j["cell"]["seed"] != seed or not path.is_file(): continue
-        try: rows = picture(path)
+        path, cell = Path(folder)/"pictures"/f"{j['attack']}.npz", j["cell"]
+        if cell["control"] != "none" or cell["seed"] != seed or not path.is_file(): continue
+        try: rows = picture(path, lines_of(plan, j["family"], cell["data"], cell["similar"]))
         except InputError: continue # a damaged picture is no reason to have no report
-        out.append(dict(title=f"{name_of(j['cell']['attack'])}, {j['cell']['size']} images, seed {seed}", attack=j["cell"]["attack"], order=j["family"] in BASE, rows=rows))
+        if rows: out.append(dict(title=f"{name_of(cell['attack'])}, {cell['size']} images, seed {seed}", attack=cell["attack"], order=j["family"] in BASE, columns=len(rows[0]["images"]), rows=rows))
     return sorted(out, key=lambda p: p["order"])
 
 # %% ../nbs/51_results.ipynb #5613f9bf
-def chart(frame: pd.DataFrame, width: int = 420, step: int = 22) -> str:
-    "Private against held-out as inline SVG; `frame`: one metric at one size"
-    rows = ordered(frame[frame.status == "ok"]).groupby(["attack", "control"], sort=False)[["value", "lo", "hi", "heldout"]].mean().reset_index()
-    ends = rows[["value", "lo", "hi", "heldout"]].to_numpy(dtype=float)
-    a, b, left = np.nanmin(ends), np.nanmax(ends), 150
-    x = lambda v: left + 8 + (width - left - 16) * (v - a) / ((b - a) or 1)
-    marks = [mark(step * (i + .7), name_of(r.attack, r.control), *map(x, (r.value, r.lo, r.hi, r.heldout))) for i, r in enumerate(rows.itertuples())]
-    axis = "".join(f'<text class="dim" x="{x(v):.0f}" y="{step * (len(rows) + .9):.0f}" text-anchor="{t}">{number(v)}</text>' for v, t in ((a, "start"), (b, "end")))
-    return f'<svg viewBox="0 0 {width} {step * (len(rows) + 1.2):.0f}" role="img" aria-label="private against held-out">{"".join(marks)}{axis}</svg>'
-
-# %% ../nbs/51_results.ipynb #581f3416
-def mark(y, name, value, lo, hi, heldout) -> str:
-    "One row of the chart; nan is not drawn"
-    ok = math.isfinite
-    parts = [f'<text x="0" y="{y + 4:.0f}">{name}</text><line class="rule" x1="150" x2="420" y1="{y:.0f}" y2="{y:.0f}"/>']
-    if ok(lo) and ok(hi): parts.append(f'<line class="span" x1="{lo:.1f}" x2="{hi:.1f}" y1="{y:.0f}" y2="{y:.0f}"/>')
-    if ok(heldout): parts.append(f'<circle class="other" cx="{heldout:.1f}" cy="{y:.0f}" r="6"/>')
-    return "".join(parts + ([f'<circle class="own" cx="{value:.1f}" cy="{y:.0f}" r="3.5"/>'] if ok(value) else []))
+def chart(frame: pd.DataFrame, width: int = 420, step: int = 22) -> dict: # height; marks: a row each, None = not drawn; axis
+    "Where the template draws private against held-out; `frame`: one metric at one size"
+    rows = ordered(frame).groupby(["attack", "control"], sort=False)[["value", "lo", "hi", "heldout"]].mean()
+    a, b, left = np.nanmin(rows.to_numpy()), np.nanmax(rows.to_numpy()), 150
+    def x(v): return None if math.isnan(v) else round(left + 8 + (width - left - 16) * (v - a) / ((b - a) or 1), 1)
+    marks = [dict(name=name_of(*k), y=round(step * (i + .7)), **{c: x(v) for c, v in r.items()}) for i, (k, r) in enumerate(rows.iterrows())]
+    axis = [dict(x=x(v), text=number(v), anchor=anchor) for v, anchor in ((a, "start"), (b, "end"))]
+    return dict(height=round(step * (len(rows) + 1.2)), marks=marks, axis=axis)
 
 # %% ../nbs/51_results.ipynb #70a45476
-def charts(frame: pd.DataFrame) -> list: # of dicts with title, svg
+def charts(frame: pd.DataFrame) -> list: # of dicts with title, and what `chart` gives
     "One chart per sample-level metric, at the smallest size of each table"
     ok = frame[(frame.status == "ok") & frame.metric.isin(list(METRICS)) & ~frame.control.isin(["held_out"])]
     groups = ok.assign(update_size=updates(ok)).groupby([*KEYS, "update_size", "metric"], sort=False)
-    return [dict(title=f"{g.data.iloc[0]}, {g.arch.iloc[0]}, {n} images, {directed(g.metric.iloc[0])}", svg=chart(g[g["size"] == n])) for _, g in groups for n in [g["size"].min()]]
+    return [dict(title=f"{g.data.iloc[0]}, {g.arch.iloc[0]}, {n} images, {directed(g.metric.iloc[0])}", **chart(g[g["size"] == n])) for _, g in groups for n in [g["size"].min()]]
 
 # %% ../nbs/51_results.ipynb #a1a67f98
 def origin(about: dict) -> list: # of (name, text); about: `Results.about`
@@ -652,10 +655,23 @@ def origin(about: dict) -> list: # of (name, text); about: `Results.about`
 
 def devices(about: dict) -> str: return ", ".join(sorted({a["device"] for a in about.values()})) or "an unnamed device"
 
+# %% ../nbs/51_results.ipynb #3b883965
+def public(results: Results) -> list: # of pictures
+    "The pictures of rows that may be shown, whatever their files hold"
+    plans = {"plans": [p for a in results.about.values() for p in a["plans"]], "data": {}}
+    for a in results.about.values():
+        for source, d in a["data"].items(): plans["data"][source] = {"publishable": d.get("publishable") is True and plans["data"].get(source, d)["publishable"]}
+    out = []
+    for p in results.pictures:
+        similar = {q["similar"] for q in plans["plans"] if q["data"] == p["data"]}
+        lines = [lines_of(plans, p["family"], p["data"], s) for s in similar or {""}]
+        if all(lines): out.append({k: v for k, v in p.items() if k not in PICTURED or all(k in line for line in lines)})
+    return out
+
 # %% ../nbs/51_results.ipynb #52e71168
 def figures(results: Results) -> dict: # for the template
     "Figures 1 and 2 as a page shows them"
-    grids = [dict(title=t, columns=max(map(len, rows.values())), rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(results.pictures).items()]
+    grids = [dict(title=t, columns=max(map(len, rows.values())), rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(public(results)).items()]
     kinds = targets_of(results.frame)
     def drawn(p):
         buffer = BytesIO()
@@ -670,16 +686,30 @@ def headline(frame: pd.DataFrame) -> str:
     who = ", ".join(names) if len(names) < 4 else f"{len(names)} attacks"
     return f"{', '.join(dict.fromkeys(frame.data))}: what {who or 'the null adversaries'} brought back"
 
+# %% ../nbs/51_results.ipynb #6706f9f0
+def hashed(text: str) -> str:
+    "How a Content-Security-Policy names an inline script or style"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+def rendered(widths, # numbers of columns that grids of pictures have
+             **values) -> str: # what the template asks for
+    "The template with its values, escaped, and the policy that lets nothing else run"
+    env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, finalize=lambda v: v if isinstance(v, Markup) else visible(v))
+    html, style, script = (files("drlit").joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "css", "js"))
+    style += "".join(f".columns-{n} {{ --columns: {n}; }}\n" for n in sorted(widths))
+    policy = f"default-src 'none'; img-src data:; style-src {hashed(style)}; script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
+    return env.from_string(html).render(style=Markup(style), script=Markup(script), policy=policy, **values)
+
 # %% ../nbs/51_results.ipynb #8ea2f3c4
 def page(results: Results, details=()) -> str: # HTML; details: what `pictures` gives
     "The report as one self-contained page"
-    env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    template = env.from_string(files("drlit").joinpath("report.html.j2").read_text(encoding="utf-8"))
     frame, about, tables = results.frame, results.about, table2(results.frame, results.about)
     choices = {k: list(dict.fromkeys(key[i] for t in tables for key in t.keys)) for i, k in enumerate(("attack", "control", "metric"))}
     publishable = all(d["publishable"] for a in about.values() for k, d in a["data"].items() if k in set(frame.data))
-    return template.render(title=headline(frame), legend=legend(frame, devices(about)).split("\n"), counts={"failed": 0, "missing": 0, **frame.status.value_counts()}, tables=tables, choices=choices,
-                           charts=[dict(c, svg=Markup(c["svg"])) for c in charts(frame)], details=list(details), publishable=publishable, origin=origin(about), **figures(results))
+    shown = figures(results)
+    widths = {g["columns"] for g in [*shown["grids"], *details]}
+    return rendered(widths, title=headline(frame), legend=legend(frame, devices(about)).split("\n"), counts={"failed": 0, "missing": 0, **frame.status.value_counts()}, tables=tables, choices=choices,
+                           charts=charts(frame), details=list(details), publishable=publishable, origin=origin(about), **shown)
 
 # %% ../nbs/51_results.ipynb #e82ad683
 WRITERS = { # format -> (name of the file, what is in it)
