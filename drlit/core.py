@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNS', 'content_hash', 'seed_of', 'generator', 'seeded', 'device_of', 'one_thread', 'write_atomic', 'write_json',
-           'read_json', 'read_npz', 'write_npz', 'as_images', 'progress', 'note', 'visible', 'csv_text', 'readable',
-           'show_images', 'show_triplets']
+           'read_json', 'read_npz', 'write_npz', 'as_images', 'progress', 'note', 'csv_text', 'readable', 'show_images',
+           'show_triplets']
 
 # %% ../nbs/01_core.ipynb #983110ca
 import csv
@@ -31,7 +31,7 @@ from torch.backends import cudnn
 from tqdm import tqdm
 
 # %% ../nbs/01_core.ipynb #75428e14
-from .profiles import InputError, pick
+from .profiles import InputError, pick, visible
 
 # %% ../nbs/01_core.ipynb #8cba4be8
 def _array(x) -> dict:
@@ -223,12 +223,6 @@ def note(text: str):
     if text not in _said: tqdm.write(visible(f"note: {text}"), file=sys.stderr)
     _said.add(text)
 
-# %% ../nbs/01_core.ipynb #a9b29913
-def visible(text) -> str:
-    "Text in which every unprintable character (control, line break, direction, lone surrogate) stands as its escape"
-    text = str(text)
-    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
 # %% ../nbs/01_core.ipynb #02524243
 RUNS = re.compile("['\\s]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]") # what a spreadsheet takes for a formula, or skips to find one
 
@@ -242,8 +236,7 @@ def csv_text(frame, **how) -> str: # frame: a pandas table
     "A table as CSV that no spreadsheet runs; `readable` gives its text back"
     safe = _mapped(frame, lambda v: "'" + v if RUNS.match(v) else v)
     broken = any("\r" in v for c in safe.select_dtypes(exclude="number") for v in safe[c].unique() if isinstance(v, str)) # ends a line where it is not quoted
-    text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL, **how)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL, **how)
 
 def readable(frame): # -> a pandas table
     "A table that `csv_text` wrote, with the text that it was given"

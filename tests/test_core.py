@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from dataclasses import make_dataclass
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
+from drlit.profiles import InputError, pick, visible
 from enum import Enum
 from pathlib import Path
 from torch import Tensor
