@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import drlit
-from drlit.profiles import InputError, profile, read_grid
+from drlit.profiles import InputError, profile, read_grid, visible
 
 ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
 
@@ -107,6 +107,11 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def age(seconds):
+    "The same for the time since something; another machine's clock may go ahead"
+    return duration(seconds) if seconds > -2 else f"{duration(-seconds)} ahead of this clock"
+
+
 def show_plan(run, jobs):
     "What --dry-run prints"
     from drlit.bench import survey
@@ -152,11 +157,11 @@ def describe(s, folder):
 
     from drlit.report import grid
     names = ("ok", "running", "missing", "failed", "not applicable")
-    lines = [f"{folder}: " + ", ".join(f"{s.counts.get(k, 0)} {'done' if k == 'ok' else k}" for k in names) + f" of {sum(s.counts.values())} cells"]
+    lines = [visible(f"{folder}: ") + ", ".join(f"{s.counts.get(k, 0)} {'done' if k == 'ok' else k}" for k in names) + f" of {sum(s.counts.values())} cells"]
     if s.running:
-        rows = [[r["attack"], r["control"], r["data"], r["arch"], str(r["n"]), str(r["seed"]), duration(time.time() - r["since"]), f"{r['host'].rsplit('-', 1)[0]}:{r['pid']}"] for r in s.running]
+        rows = [[r["attack"], r["control"], r["data"], r["arch"], str(r["n"]), str(r["seed"]), age(time.time() - r["since"]), f"{r['host'].rsplit('-', 1)[0]}:{r['pid']}"] for r in s.running]
         lines += ["", grid(["running", "control", "data", "target", "n", "seed", "since", "by"], rows, left=4)]
-    lines += [f"failed: {f['attack']} on {f['data']}, {f['n']} images, seed {f['seed']}: {f['error']}" for f in s.failed]
+    lines += [visible(f"failed: {f['attack']} on {f['data']}, {f['n']} images, seed {f['seed']}: {f['error']}") for f in s.failed]
     return "\n".join(lines + [total(s, max(1, len({(r["host"], r["pid"]) for r in s.running})))])
 
 
@@ -176,7 +181,7 @@ def finish(frame, out):
 def failures(frame):
     "Count the rows that failed; the exit code"
     failed = frame[frame.status == "failed"]
-    if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again", file=sys.stderr)
+    if len(failed): print(visible(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again"), file=sys.stderr)
     return 1 if len(failed) else 0
 
 
@@ -269,7 +274,7 @@ def claims(args):
         from drlit.report import number
         for v in found:
             figure = "" if v.figure is None else f": {number(v.figure)}" + (f" ({number(v.interval[0])} to {number(v.interval[1])})" if v.interval else "")
-            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}\n    {v.about}{figure}", *(f"    {k}: {t}" for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
+            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}", visible(f"    {v.about}{figure}"), *(visible(f"    {k}: {t}") for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
     return 0
 
 
@@ -424,13 +429,14 @@ def one_line(error):
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         from drlit.records import remedy
+        where = visible(where)
         told = "check the address, the network and your credentials" if "://" in where else remedy(error)
         return f"{where}{error.strerror}; {told}, then run the same command again: finished cells are kept"
-    return " ".join(str(error).split())
+    return visible(" ".join(str(error).split()))
 
 
 def note(message, category, *rest, **more):
-    print(f"drlit: note: {' '.join(str(message).split())}", file=sys.stderr)
+    print(visible(f"drlit: note: {' '.join(str(message).split())}"), file=sys.stderr)
 
 
 def main(argv=None):

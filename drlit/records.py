@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'KEY', 'FIXED', 'STAGES', 'Key', 'Text', 'Whole', 'Positive', 'Number', 'Seconds', 'Shape', 'SIMPLE',
-           'Pairs', 'FLOATS', 'WHOLE', 'SCHEMAS', 'LIMIT', 'ROWS_AGAIN', 'REMEDIES', 'checksum', 'sealed', 'Damaged',
-           'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored', 'FailureRecord', 'ClaimRecord',
-           'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord', 'AttackRecord', 'ProfileRecord',
-           'JobRecord', 'PlanRecord', 'check_types', 'read_plain', 'read_record', 'write_record', 'read_table',
-           'PictureRecord', 'OriginRecord', 'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
+           'Pairs', 'LATER', 'FLOATS', 'WHOLE', 'SCHEMAS', 'LIMIT', 'ROWS_AGAIN', 'REMEDIES', 'checksum', 'sealed',
+           'Damaged', 'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored', 'FailureRecord',
+           'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord', 'AttackRecord',
+           'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types', 'read_plain', 'read_record', 'write_record',
+           'read_table', 'PictureRecord', 'OriginRecord', 'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
 
 # %% ../nbs/47_records.ipynb #5b50b3ef
 import csv
@@ -28,7 +28,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # %% ../nbs/47_records.ipynb #7a025e20
-from .core import content_hash, read_file, read_npz, write_json
+from .core import content_hash, read_file, read_npz, readable, write_json
 from .profiles import InputError
 
 # %% ../nbs/47_records.ipynb #24050bd7
@@ -153,7 +153,8 @@ class CellRecord(Stored):
     recipe: Pairs = []
 
 # %% ../nbs/47_records.ipynb #d50e9305
-FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() # columns of rows that hold numbers
+LATER = "coverage_lo coverage_hi adjusted forced training_leakage training_lo training_hi".split() # numbers that older rows lack
+FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() + LATER # columns of rows that hold numbers
 WHOLE = "size n seed update_size".split() # those that hold whole ones
 
 class RowRecord(Stored):
@@ -312,6 +313,7 @@ def read_table(path, # or an open binary file
     if lacking := [c for c in columns if c not in frame]: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
     short = frame.isna().any(axis=1)
     if short.any(): raise InputError(f"{path}, line {int(short.to_numpy().argmax()) + 2}: cells are missing at its end; write the table again with `drlit report`")
+    frame = readable(frame)
     if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True).max())}, 1)
     return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE})
 

@@ -4,9 +4,9 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from drlit.attacks.base import FAMILIES, REGISTRY, attack, attacks, run
 from drlit.attacks.base import REGISTRY, Attack, register
-from drlit.attacks.base import REGISTRY, attack, attacks, run
-from drlit.core import as_images, code_key, content_hash, device_of, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
+from drlit.core import as_images, code_key, content_hash, csv_text, device_of, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
@@ -15,7 +15,7 @@ from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
+from drlit.metrics.leakage import adjusted_coverage, bootstrap_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
@@ -23,7 +23,7 @@ from drlit.models import ARCHS, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, pick
 from drlit.profiles import Profile
-from drlit.records import ClaimRecord, Damaged, FLOATS, STAGES, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
+from drlit.records import ClaimRecord, Damaged, FLOATS, LATER, STAGES, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge
@@ -127,8 +127,8 @@ def test_scores_agree_with_the_leakage_module():
     rec, truth, unseen = sets(1)
     for metric in ("mse", "ssim"):
         row, up = score_samples(metric, rec, truth, unseen, permutations=99, seed=3), metric == "ssim"
-        ref = leakage(distances(rec, truth, metric), distances(rec, unseen, metric), up, permutations=99, seed=3)
-        for k in ("value", "coverage", "floor", "uniform", "heldout", "gap", "p", "lo", "hi"): assert abs(row[k] - getattr(ref, k)) < 1e-12, k
+        ref = leakage(distances(rec, truth, metric), distances(rec, unseen, metric), up, distances(unseen, truth, metric), permutations=99, seed=3)
+        for k in ("value", "coverage", "coverage_lo", "coverage_hi", "floor", "uniform", "adjusted", "heldout", "gap", "p", "lo", "hi"): assert abs(row[k] - getattr(ref, k)) < 1e-12, k
 
 
 # %% ../nbs/50_bench.ipynb #2f34d2fe
@@ -136,6 +136,9 @@ def test_without_labels_the_whole_set_is_one_class():
     rec, truth, unseen = sets()
     row = score_samples("mse", Reconstruction(rec.images), truth, unseen, permutations=99)
     assert row["features"] == "matching=global" and row["floor"] == 1 / 12
+    free = [Reconstruction(s.images) for s in (rec, truth, unseen)]
+    ref = leakage(*(distances(free[0], s, "mse") for s in free[1:]), reference=distances(free[2], free[1], "mse"), permutations=99)
+    assert abs(row["adjusted"] - ref.adjusted) < 1e-12 # the level is matched globally, too
     assert row["value"] <= score_samples("mse", rec, truth)["value"]
 
 

@@ -11,7 +11,7 @@ from drlit.mirror import place
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from drlit.records import read_table
-from drlit.report import GAN, interval, number, paper, read_rows, with_adjusted
+from drlit.report import GAN, Results, check_rows, interval, number, paper, read_csv, read_rows, some_rows, with_adjusted
 from drlit.targets import recipe_for, train_target
 from importlib.resources import files
 from itertools import combinations

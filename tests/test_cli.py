@@ -146,13 +146,14 @@ def test_the_printed_numbers_are_those_of_results_csv(finished):
     frame = pd.read_csv(folder / "results.csv")
     row = frame[(frame.attack == "null_noise") & (frame.metric == "mse") & (frame.control == "none")].iloc[0]
     line = next(x for x in out.splitlines() if x.startswith("null_noise") and "mse" in x).split()
-    assert abs(float(line[3]) - row.value) < 5e-4 and line[5] == f"[{100 * row.coverage:.0f}%]"
-    assert line[6:8] == [f"{100 * row.floor:.0f}%", f"{100 * row.uniform:.0f}%"] and abs(float(line[9]) - row.gap) < 5e-4 and float(line[10]) == pytest.approx(row.p, abs=5e-4)
+    assert abs(float(line[3]) - row.value) < 5e-4 and line[5:7] == [f"[{100 * row.coverage:.0f}%,", f"{100 * row.coverage_lo:.0f}–{100 * row.coverage_hi:.0f}%]"]
+    assert line[7:10] == [f"{100 * v:.0f}%" for v in (row.floor, row.uniform, row.adjusted)] and abs(float(line[11]) - row.gap) < 5e-4 and float(line[12]) == pytest.approx(row.p, abs=5e-4)
 
 
 def test_results_csv(finished):
     frame = pd.read_csv(finished[0] / "results.csv")
-    assert ",".join(frame.columns) == "attack,family,data,size,n,arch,variant,control,seed,metric,features,value,lo,hi,coverage,floor,uniform,heldout,gap,p,queries,status,error"
+    assert ",".join(frame.columns) == ("attack,family,data,size,n,arch,variant,control,seed,metric,features,value,lo,hi,coverage,floor,uniform,heldout,gap,p,queries,status,error,"
+                                       "coverage_lo,coverage_hi,adjusted,forced,training_leakage,training_lo,training_hi,update_size")
     assert set(frame.status) == {"ok"} and len(frame) == (1 + 3 + 4 * 2) * 3
     pair = frame[(frame.attack == "mi_face") & (frame.metric == "mse")].set_index("control")
     assert pair.heldout["none"] == pair.value["held_out"] and set(pair.index) == {"none", "held_out", "wrong_key"}
@@ -512,7 +513,7 @@ def test_rows_travel(finished, drl, tmp_path):
     name = Path(finished[0]).name
     assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
     rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
-    assert list(rows.columns) == [*all_rows.columns, "update_size", "key", "options"] and len(rows) == len(all_rows)
+    assert list(rows.columns) == [*all_rows.columns, "key", "options"] and len(rows) == len(all_rows)
     about = json.loads((tmp_path / f"{name}.json").read_text())
     assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
     assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from dataclasses import make_dataclass
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
+from drlit.profiles import InputError, pick, visible
 from enum import Enum
 from functools import cache, partial
 from importlib import import_module
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 import ast
 import contextlib
+import csv
 import dis
 import enum
 import hashlib
@@ -28,6 +29,7 @@ import numpy as np
 import os
 import pickle
 import pytest
+import re
 import resource
 import stat
 import subprocess

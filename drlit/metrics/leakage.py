@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'FEW_CLASSES', 'Gap', 'heldout_gap', 'Levels', 'levels', 'adjusted_coverage', 'jackknife',
-           'bootstrap_interval', 'Leakage', 'leakage', 'TrainingLeakage', 'training_leakage']
+           'bootstrap_interval', 'Leakage', 'leakage', 'TrainingLeakage', 'training_leakage', 'training_leakage_of',
+           'class_sums']
 
 # %% ../../nbs/12_leakage.ipynb #bfdb6d70
 from dataclasses import dataclass
@@ -285,17 +286,22 @@ def training_leakage(private, heldout, # reconstructions from the private key: d
                      level: float = .95, # of the interval
                     ) -> TrainingLeakage:
     "Gap with the private key less the gap with a held-out key scored on held-out images"
-    a, b = (_by_class(*x, higher_is_better) for x in ((private, heldout), (key_own, key_other)))
-    if len(a[0]) != len(b[0]): raise InputError(f"{len(a[0])} classes with the private key and {len(b[0])} with the held-out key; use the same classes")
+    return training_leakage_of(*(class_sums(*x, higher_is_better) for x in ((private, heldout), (key_own, key_other))), level)
+
+def training_leakage_of(a, b, # `class_sums` with the private key, and with the held-out key
+                        level: float = .95) -> TrainingLeakage:
+    "The same from the sums alone, which are small enough to keep"
+    a, b = (torch.as_tensor(x, dtype=torch.float64) for x in (a, b))
+    if a.shape != b.shape: raise InputError(f"{len(a[0])} classes with the private key and {len(b[0])} with the held-out key; use the same classes")
     gaps = [float(s.sum() / m.sum()) for s, m in (a, b)]
     used = (a[1] > 0) | (b[1] > 0)
     left = [_left_out(s[used], m[used]) for s, m in (a, b)]
     return TrainingLeakage(gaps[0] - gaps[1], *_t_interval(gaps[0] - gaps[1], left[0] - left[1], level), *gaps)
 
 # %% ../../nbs/12_leakage.ipynb #b27d227a
-def _by_class(private, heldout, higher_is_better):
+def class_sums(private, heldout, higher_is_better: bool = False) -> torch.Tensor: # (2, C)
     "Sums of the differences and numbers of reconstructions, class by class"
     pairs, _ = _both(private, heldout, higher_is_better)
     c = len(private) if isinstance(private, (list, tuple)) else 1
     s = torch.stack([_differences(*pairs[k]).sum().cpu() if k in pairs else torch.zeros((), dtype=torch.float64) for k in range(c)])
-    return s, torch.tensor([float(len(pairs[k][0])) if k in pairs else 0. for k in range(c)], dtype=torch.float64)
+    return torch.stack([s, torch.tensor([float(len(pairs[k][0])) if k in pairs else 0. for k in range(c)], dtype=torch.float64)])
