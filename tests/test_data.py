@@ -19,6 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 from pathlib import Path
+from scipy.spatial import cKDTree
 from scipy.stats import chi2
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -262,7 +263,7 @@ def test_everything_that_can_be_wrong_with_the_arrays():
     rgb, gray, y = arrays()
     nan = np.where(np.arange(6)[:, None, None] == 2, np.nan, gray / 255)
     bad = [(dict(images=nan), "image 2 holds NaN"), (dict(images=gray / 2), "rescale"), (dict(images=gray.astype(int)), "images of dtype int64"), (dict(images=gray[0]), "2 dimensions"),
-           (dict(images=rgb[:, :2]), "neither 1 nor 3 channels"), (dict(labels=y[:4]), "4 labels for 6 images"), (dict(labels=y / 1), "labels of dtype float64"), (dict(names=["x"] * 3), "label 9 but only 3"),
+           (dict(images=rgb[:, :2]), "neither 1 nor 3 channels"), (dict(labels=y[:4]), "4 labels for 6 images"), (dict(labels=y / 1), "labels of dtype float64"), (dict(names=list("xyz")), "label 9 but only 3"), (dict(names=["x"] * 10), "two classes are called 'x'"),
            (dict(labels=np.eye(6, dtype=int)), "labels of shape"), (dict(images=rgb[:0], labels=y[:0]), "empty"), (dict(labels=y.astype(str)), "labels of dtype <U")]
     for kw, message in bad:
         with pytest.raises(InputError, match="a.npz: .*" + message): put(**kw)
