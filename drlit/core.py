@@ -8,6 +8,7 @@ __all__ = ['SLACK', 'content_hash', 'seed_of', 'generator', 'seeded', 'device_of
            'progress', 'printable', 'note', 'show_images', 'show_triplets']
 
 # %% ../nbs/01_core.ipynb #983110ca
+import errno
 import hashlib
 import json
 import math
@@ -236,7 +237,6 @@ def _arrays(z, path) -> dict:
 # %% ../nbs/01_core.ipynb #51ac1d5b
 def _damage(path, e):
     "What an error while reading an archive means"
-    if "allow_pickle" in str(e): return InputError(f"{path} holds a pickle, {_RUNS}; {_PLAIN}")
     return InputError(f"{path} is truncated or damaged ({' '.join(str(e).split()) or type(e).__name__}); {_AGAIN}")
 
 def read_npz(path) -> dict: # name -> numpy array
@@ -248,7 +248,7 @@ def read_npz(path) -> dict: # name -> numpy array
     except FileNotFoundError: raise InputError(f"no file {path}; check the path") from None
     except PermissionError as e: raise InputError(f"{path} cannot be read ({e.strerror}); check its permissions") from None
     except Exception as e:
-        if isinstance(e, OSError) and e.errno: raise
+        if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL): raise
         raise _damage(path, e) from None
 
 # %% ../nbs/01_core.ipynb #8e1c938e

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from unittest.mock import patch
 import contextlib
 import enum
+import errno
 import hashlib
 import io
 import json
