@@ -725,6 +725,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'drlit.data._largest': ('data.html#_largest', 'drlit/data.py'),
                             'drlit.data._layout': ('data.html#_layout', 'drlit/data.py'),
                             'drlit.data._listing': ('data.html#_listing', 'drlit/data.py'),
+                            'drlit.data._made_whole': ('data.html#_made_whole', 'drlit/data.py'),
                             'drlit.data._names': ('data.html#_names', 'drlit/data.py'),
                             'drlit.data._natural': ('data.html#_natural', 'drlit/data.py'),
                             'drlit.data._npz': ('data.html#_npz', 'drlit/data.py'),

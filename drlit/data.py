@@ -55,7 +55,7 @@ def _pixels(images, name):
 # %% ../nbs/20_data.ipynb #5122adce
 MOST = 10 ** 6 # class numbers end below it
 
-def _whole(y):
+def _made_whole(y):
     "How labels of another type become whole numbers"
     bad = y.ravel()[~(y.ravel() % 1 == 0)] if y.dtype.kind == "f" else []
     return f"number the classes 0, 1, 2, ... instead of {bad[0]}" if len(bad) else "use labels.astype('int64')"
@@ -63,7 +63,7 @@ def _whole(y):
 def _labels(labels, n, name):
     "Labels as int64 (n,), checked"
     y = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if y.dtype.kind not in "iu": raise InputError(f"{name}: labels of dtype {y.dtype}; expected whole numbers, so {_whole(y)}")
+    if y.dtype.kind not in "iu": raise InputError(f"{name}: labels of dtype {y.dtype}; expected whole numbers, so {_made_whole(y)}")
     if y.ndim != 1: raise InputError(f"{name}: labels of shape {y.shape}; expected one whole number per image")
     if len(y) != n: raise InputError(f"{name}: {len(y)} labels for {n} images; expected one each")
     if y.min() < 0: raise InputError(f"{name}: label {y.min()} is negative; expected 0, 1, 2, ...")
