@@ -264,6 +264,8 @@ def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
+    if lost := [truth.names[k] for k in range(c) if (y == k).any() and not truth.counts[k]]:
+        raise InputError(f"no private image of class {lost[0]!r}, which the attack would be asked for; grant label_counts, or give a model and images of the same classes")
     plain = dict(n=len(truth), classes=truth.names, num_classes=c, shape=truth.shape)
     fields = {k: (lambda v=v: v, lambda v=v: content_hash(v)) for k, v in plain.items()}
     y = y.sort().values

@@ -106,6 +106,14 @@ def test_class_names_of_a_model_reorder_or_rename_every_set():
     with pytest.raises(InputError, match="'x'"): Target.from_model(classifier(), ImageSet(X, Y, ABC), heldout=ImageSet(HELD, Y, "xbc"))
 
 
+def test_a_class_without_private_images_is_refused_before_the_attack():
+    "It was asked for, reconstructed, and only then the score failed"
+    t = Target.from_model(classifier(), ImageSet(X[Y < 2], Y[Y < 2], ABC), heldout=ImageSet(HELD[Y < 2], Y[Y < 2], ABC))
+    with pytest.raises(InputError, match="no private image of class 'c'.*grant label_counts"): run("null_noise", t)
+    known = run("null_noise", t, Knowledge("static", "none", "none", ["label_counts"]))
+    assert known.labels.bincount(minlength=3).tolist() == [8, 8, 0]
+
+
 def test_nearly_equal_held_out_images_are_noted(capsys):
     near = np.clip(X.astype(int) + np.where(X > 99, -1, 1), 0, 255).astype(np.uint8)
     assert nearly_equal(ImageSet(near, Y), ImageSet(X, Y)) == 24 and nearly_equal(ImageSet(HELD, Y), ImageSet(X, Y)) == 0
