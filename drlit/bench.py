@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'BEAT', 'STALE', 'HOST', 'CLAIM', 'HALF', 'GROUPS',
-           'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'check_closed', 'Cell', 'adversary',
-           'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting', 'settings',
-           'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive', 'claimant',
-           'stale', 'claims_in', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of', 'artefacts', 'sides',
-           'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set', 'set_interval', 'Job', 'Run',
-           'check_plan', 'schedule', 'open_run', 'known_data', 'stub', 'has_key', 'add_training', 'of_the_disk',
-           'Opening', 'plugged', 'elsewhere', 'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect',
-           'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured',
-           'unmeasured', 'timings', 'work_of', 'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast',
-           'Status', 'survey', 'owner_of', 'reopen', 'score_files']
+           'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'FEW', 'check_closed', 'Cell',
+           'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting',
+           'settings', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive',
+           'claimant', 'stale', 'claims_in', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of', 'artefacts',
+           'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set', 'set_interval', 'Job',
+           'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in', 'loading_in', 'asked',
+           'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged', 'elsewhere', 'handed', 'told',
+           'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
+           'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of', 'target_of',
+           'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen',
+           'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -47,8 +48,8 @@ from safetensors import safe_open
 # %% ../nbs/50_bench.ipynb #e93cd427
 import drlit
 from .attacks.base import FAMILIES, REGISTRY, attack, attacks, run
-from .core import as_images, code_key, content_hash, csv_text, device_of, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
-from .data import ImageSet, load_images, pools, similar_auxiliary, split
+from .core import as_images, code_key, content_hash, csv_text, device_of, enough_memory, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
+from .data import DATASETS, NO_CLASSES, ImageSet, align, load_images, nearly_equal, pools, similar_auxiliary, split
 from .definitions import Reconstruction
 from .engines import Failure, InProcess
 from .features import common, common_name, embedded, embedded_name, inception, inception_file
@@ -510,9 +511,11 @@ class Workshop:
                  data_root=None, # where named data sets lie
                  download=False, # may a missing set be downloaded?
                  device="cpu",
-                 expected=None): # content hashes that image sets had when the folder was made: name -> hash
+                 expected=None, # content hashes that image sets had when the folder was made: name -> hash
+                 loading=None): # how image sets are read: name -> `side`, `classes`, `publishable` of `load_images`
         self.root, self.data_root, self.download, self.device = Path(root), data_root, download, device_of(device)
         self.sets, self.splits, self.evaluations, self.extractors, self.last, self.expected = {}, {}, {}, {}, (None, None), dict(expected or {})
+        self.loading = loading or {}
 
 # %% ../nbs/50_bench.ipynb #dd212445
 @patch
@@ -520,7 +523,7 @@ def images(self: Workshop, name): # -> ImageSet
     "An image set by name or path (a file may also lie in the data root); refused if it is not what it was"
     if name not in self.sets:
         root = self.data_root or os.environ.get("DRLIT_DATA")
-        s = load_images(Path(root)/name if root and not Path(name).exists() and Path(root, name).is_file() else name, self.data_root, self.download)
+        s = load_images(Path(root)/name if root and not Path(name).exists() and Path(root, name).is_file() else name, self.data_root, self.download, **self.loading.get(name, {}))
         if (was := self.expected.setdefault(name, s.hash)) != s.hash:
             raise InputError(f"{name}: the images have changed; the folder {self.root} was made with those of hash {was}, now they have {s.hash}. Put the old ones back, or name another folder with --out")
         self.sets[name] = s
@@ -788,12 +791,13 @@ def open_run(p, # what to measure: a Profile, or a list of them
              download: bool = False, # may a missing set be downloaded?
              dry: bool = False, # only look: write no plan
              known=None, # folder of rows; cells that have theirs in it are left out
+             loading=None, # how your own images are read: `side`, `classes`, `publishable` of `load_images`
             ) -> Run:
     "Check a plan, find the folder, and write the plan into it"
     plans = [p] if isinstance(p, Profile) else list(p)
     where = place(out)
     where.bring(*RECORDS)
-    shop = Workshop(where.root, data_root, download, device, known_data(where.root))
+    shop = Workshop(where.root, data_root, download, device, known_data(where.root), asked(plans, loading or {}, loading_in(where.root)))
     jobs = list({(j.cell, *j.scores.values()): j for q in plans for j in schedule(q, shop, device, tuple(grants))}.values())
     r = Run(plans, unmeasured(jobs, known, shop) if known else jobs, Store(where, write=not dry), shop)
     return r if dry else r.write_plan()
@@ -803,8 +807,7 @@ def open_run(p, # what to measure: a Profile, or a list of them
 def write_plan(self: Run): # -> self
     "Leave the plan and the hashes of its data in the folder"
     every = {name: _about(name, s) for name, s in self.shop.sets.items()}
-    for name, about in every.items():
-        if self.store.get("data", content_hash(name)[:24]) is None: self.store.put("data", content_hash(name)[:24], about)
+    for name, about in every.items(): record_data(self, name, {**about, "loading": self.shop.loading.get(name, {})})
     p = self.plans[0]
     sets = {k: every[v] for k, v in (("data", p.data), ("similar", p.similar)) if v}
     sets["data"] = {**sets["data"], "publishable": all(every[q.data]["publishable"] for q in self.plans)}
@@ -815,12 +818,41 @@ def write_plan(self: Run): # -> self
 
 def _about(name, s): return dict(name=name, source=s.source, hash=s.hash, images=len(s), shape=list(s.shape), publishable=s.publishable)
 
+# %% ../nbs/50_bench.ipynb #0e7dcf10
+def record_data(r: Run, name: str, about: dict):
+    "Leave in the folder what an image set is and how it is read; pictures that may no longer be shown are withdrawn"
+    store, key = r.store, content_hash(name)[:24]
+    old = store.get("data", key) or {}
+    if {k: old.get(k, {}) for k in about} == about: return
+    store.put("data", key, about)
+    store.place.send("data/*", anew=True)
+    withdrawn = old.get("publishable") and not about["publishable"]
+    for path in {store.file("pictures", j.attack, "npz") for j in r.jobs if withdrawn and name in (j.cell.data, j.cell.similar)}:
+        path.unlink(missing_ok=True)
+        store.place.drop(path)
+
 # %% ../nbs/50_bench.ipynb #63534faf
 def known_data(out) -> dict: # name -> content hash
     "The image sets that a folder was made with"
+    return {name: d["hash"] for name, d in sets_in(out).items()}
+
+def sets_in(out) -> dict: # name -> record
+    "What a folder says of its image sets"
     store = Store(out)
     found = (store.get("data", k) for k in store.keys("data"))
-    return {d["name"]: d["hash"] for d in found if d}
+    return {d["name"]: d for d in found if d}
+
+# %% ../nbs/50_bench.ipynb #e560f1e1
+def loading_in(out) -> dict: # name -> `side`, `classes`, `publishable` of `load_images`
+    "How the image sets of a folder are read"
+    return {name: d.get("loading", {}) for name, d in sets_in(out).items()}
+
+def asked(plans, loading: dict, stored: dict) -> dict:
+    "How the own sets of some plans are read: what is asked for now, else what was; only private sets have their classes renamed"
+    private, more = {p.data for p in plans}, {n for p in plans for n in (p.similar, *(m.partition("@")[2] for m in p.metrics))}
+    now = {k: list(v) if k == "classes" else v for k, v in loading.items() if v not in (None, (), [])}
+    def of(name): return {k: v for k, v in stored.get(name, {}).items() if k != "publishable"} | {k: v for k, v in now.items() if k != "classes" or name in private}
+    return {n: of(n) for n in private | more if n and n not in DATASETS}
 
 # %% ../nbs/50_bench.ipynb #80396582
 @patch
@@ -1000,7 +1032,7 @@ def elsewhere(work): # (Opening, jobs, retry) -> what `task` returns
             if code != plugged(REGISTRY[name]): raise InputError(f"the code of attack {name!r} changed after the run began; start the run again")
         store = Store(how.out, write=True)
         store.place.bring("data/*")
-        _runs[how] = Run([], [], store, Workshop(store.root, how.data_root, how.download, how.device, known_data(store.root)))
+        _runs[how] = Run([], [], store, Workshop(store.root, how.data_root, how.download, how.device, known_data(store.root), loading_in(store.root)))
     return _runs[how].task(jobs, retry)
 
 # %% ../nbs/50_bench.ipynb #57d7333b
@@ -1173,9 +1205,10 @@ def bench(p, # what to measure: a Profile, or a list of them
           engine=None, # from `drlit.engines.engine`; None = this process
           retry: bool = False, # try again what failed
           known=None, # folder of rows; cells that have theirs in it are left out
+          loading=None, # how your own images are read: `side`, `classes`, `publishable` of `load_images`
          ) -> pd.DataFrame: # the rows of results.csv
     "Measure: compute what is missing, then write results.csv"
-    r = open_run(p, out, device, grants, data_root, download, known=known)
+    r = open_run(p, out, device, grants, data_root, download, known=known, loading=loading)
     try:
         for _ in r.work(engine, retry): pass
     except KeyboardInterrupt:
@@ -1368,8 +1401,10 @@ def reopen(folder) -> Run:
     return Run([], jobs_of(plan_in(where.root)), Store(where), Workshop(where.root))
 
 # %% ../nbs/50_bench.ipynb #93ce9a1b
-def score_files(rec, # .npz with `images` and perhaps `labels`
-                target, # .npz with `images` and `labels`
+FEW = 50 # images, below which a row of a set-level metric says how many there were
+
+def score_files(rec, # an .npz with `images` and perhaps `labels`, a folder of pictures, or a folder of class folders
+                target, # the same; without labels matching runs over the whole set
                 heldout=None, # the same counts per class, never seen by the model
                 metrics=("mse", "psnr", "ssim"),
                 permutations: int = 999,
@@ -1377,20 +1412,40 @@ def score_files(rec, # .npz with `images` and perhaps `labels`
                ) -> list: # one dict per metric
     "Score reconstructions from files as the benchmark would"
     for m in metrics: pick("metric", m, [*METRICS, *DATASET_METRICS])
-    sets = [_labelled(f) for f in (rec, target, heldout) if f is not None]
-    for f, s in zip((target, heldout), sets[1:]):
-        if s.images.shape[1:] != sets[0].images.shape[1:]: raise InputError(f"{rec} holds images of shape {tuple(sets[0].images.shape[1:])}, {f} of {tuple(s.images.shape[1:])}; resize one of them")
-    return [dict(metric=m, n_rec=len(sets[0]), n_tar=len(sets[1]), **_plain(_score(m, *sets, permutations=permutations, seed=seed))) for m in metrics]
+    files = [f for f in (rec, target, heldout) if f is not None]
+    with enough_memory("scoring", "score fewer or smaller images"):
+        sets = _comparable_files(files, [load_images(f, unlabelled=True) for f in files])
+        return [dict(metric=m, n_rec=len(sets[0]), n_tar=len(sets[1]), **_plain(_score(m, *sets, permutations=permutations, seed=seed))) for m in metrics]
 
 def _score(metric, rec, truth, unseen=None, **test):
     "Either kind of metric; the set-level ones in Inception's features"
-    if metric in DATASET_METRICS: return score_set(metric, rec, truth, unseen, inception())
+    if metric in DATASET_METRICS:
+        row, n = score_set(metric, rec, truth, unseen, inception()), min(len(rec), len(truth))
+        return {**row, "features": row["features"] + f"; n={n}" * (n < FEW)}
     return score_samples(metric, rec, truth, unseen, **test)
 
 # %% ../nbs/50_bench.ipynb #b934e2e2
-def _labelled(path) -> Reconstruction:
-    "Images and labels of a file, in any layout that `load_images` reads"
-    d = read_npz(path)
-    if "labels" not in d: return Reconstruction.load(path)
-    s = load_images(path)
-    return Reconstruction(s.images, torch.from_numpy(d["labels"].astype("int64")))
+def _comparable_files(files, sets) -> list: # of Reconstruction
+    "Image sets from files, their classes matched by the target's names; refused where a comparison would mean nothing"
+    rec, truth, *rest = sets
+    for f, s in zip(files[1:], sets[1:]):
+        if s.shape != rec.shape: raise InputError(f"{files[0]} holds images of shape {rec.shape}, {f} of {s.shape}; resize one of them")
+    if rec.keys == truth.keys: note(f"{files[0]} and {files[1]} hold the same images in the same order; every distance is that of an image to itself")
+    if n := len(truth) - len(set(truth.keys)): note(f"{files[1]}: {n} of {len(truth)} images are exact duplicates of others; at most one of each counts as covered")
+    bare = [s.names == NO_CLASSES for s in sets]
+    labelled = not (bare[0] or bare[1])
+    if labelled: sets = [s if s is truth or b else align(s, truth.names, str(files[1])) for s, b in zip(sets, bare)]
+    if rest: _check_heldout(*files[1:], *sets[1:], labelled, bare[-1])
+    return [Reconstruction(s.images, s.labels if labelled else None) for s in sets]
+
+# %% ../nbs/50_bench.ipynb #2fca936e
+def _check_heldout(target, heldout, truth, unseen, labelled, bare):
+    "Refuse held-out images without labels, in other counts, or that are target images; note those that nearly are"
+    if labelled and bare: raise InputError(f"{heldout} has no labels and {target} has; save the labels of both, or of none")
+    count = lambda s: s.counts.tolist() if labelled else [len(s)]
+    if count(truth) != count(unseen):
+        odd = next(((n, a, b) for n, a, b in zip(truth.names, count(truth), count(unseen)) if a != b))
+        where = f" of class {odd[0]!r}" if labelled else ""
+        raise InputError(f"{heldout} holds {odd[2]} images{where}, {target} {odd[1]}; the held-out test needs equal counts of every class")
+    if n := len(set(unseen.keys) & set(truth.keys)): raise InputError(f"{n} of the {len(unseen)} images in {heldout} are in {target}, too; take images that the model never saw")
+    if n := nearly_equal(unseen, truth): note(f"{n} images in {heldout} nearly equal images in {target} (no pixel differs by more than 1/255); is it the same picture, saved twice?")

@@ -85,7 +85,8 @@ def bench(args):
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
-    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known)
+    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known,
+                 loading=dict(side=args.side, classes=args.classes, publishable=args.publishable or None))
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out)
@@ -295,6 +296,9 @@ def add_bench(sub):
     b.add_argument("--profile", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
     b.add_argument("--grid", metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
     b.add_argument("--data", metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
+    b.add_argument("--side", type=int, metavar="PX", help="crop your own pictures to their centre square and resize it to PX x PX pixels; a must where they differ in size")
+    b.add_argument("--classes", type=words, metavar="A,B", help="of --data: its class names in another order, or as many new names")
+    b.add_argument("--publishable", action="store_true", help="your own images (--data, --similar) may be shown in reports and sent to a judge; without it only named public sets are")
     b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
     b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
@@ -327,8 +331,8 @@ def add_attacks(sub):
 
 
 def add_score(sub):
-    text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW) and `labels`; "
-            "without labels in REC.npz matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
+    text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW), `labels` and perhaps `names` of the classes, by which classes are matched; "
+            "or folders with one folder of pictures per class, or of pictures alone. Without labels in REC or TARGET matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
     s = sub.add_parser("score", help="score anyone's reconstructions", description=text)
     s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
     s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")

@@ -29,6 +29,7 @@ class Reconstruction:
     images: Tensor # float32 (n, C, H, W) in [0,1]
     labels: Tensor | None = None # long (n,), 0 .. classes - 1; None: the attack has none
     log: dict = field(default_factory=dict) # JSON values: queries, seconds, seed, ...
+    names: tuple | None = None # class names; None: the labels are the target's class numbers
     def __len__(self): return len(self.images)
     def __repr__(self): return f"Reconstruction({tuple(self.images.shape)}, labels={'none' if self.labels is None else 'yes'}, log={sorted(self.log)})"
 
@@ -65,9 +66,10 @@ def check(self: Reconstruction,
 # %% ../nbs/03_definitions.ipynb #07ea66e8
 @patch
 def save(self: Reconstruction, path):
-    "Write images, labels and log to an .npz, atomically"
+    "Write images, labels, class names and log to an .npz, atomically"
     labels = {} if self.labels is None else {"labels": self.labels}
-    return write_npz(path, images=self.images, log=json.dumps(self.log), **labels)
+    names = {} if self.names is None else {"names": [str(n) for n in self.names]}
+    return write_npz(path, images=self.images, log=json.dumps(self.log), **labels, **names)
 
 # %% ../nbs/03_definitions.ipynb #880cc96d
 @patch(cls_method=True)
@@ -76,7 +78,8 @@ def load(cls: Reconstruction, path):
     d = read_npz(path)
     if "images" not in d: raise InputError(f"{path} holds {', '.join(d) or 'nothing'}; expected an array `images`, and `labels` where there are any")
     labels = torch.from_numpy(d["labels"]).long() if "labels" in d else None
-    return cls(as_images(d["images"], f"{path}: images"), labels, json.loads(str(d["log"])) if "log" in d else {})
+    names = tuple(map(str, d["names"])) if "names" in d else None
+    return cls(as_images(d["images"], f"{path}: images"), labels, json.loads(str(d["log"])) if "log" in d else {}, names)
 
 # %% ../nbs/03_definitions.ipynb #0c7ca889
 def dataset_level(mu, # function of two batches of images

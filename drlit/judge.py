@@ -45,7 +45,7 @@ from torch import Tensor
 
 # %% ../nbs/61_judge.ipynb #7c8ab146
 from .attacks.base import attack as attack_of
-from .bench import Store
+from .bench import Store, sets_in
 from .core import as_images, content_hash, generator, note, progress, write_atomic
 from .data import ImageSet, load_images, split
 from .definitions import Reconstruction
@@ -638,16 +638,19 @@ def shared_by(found: dict, over: str) -> dict:
     return row | {k: cell[k] for k in ("size", "arch", "variant", "seed") if k != over}
 
 # %% ../nbs/61_judge.ipynb #69c00d2a
-def _truth(cell, data_root, control) -> ImageSet:
-    "The private images of a cell, or as many held-out ones"
-    s = split(load_images(cell["data"], data_root), cell["size"], cell["seed"], cell["update_size"])
+def _truth(cell, folder, data_root, control) -> ImageSet:
+    "The private images of a cell, or as many held-out ones; not to be sent where the similar set, which null adversaries show, may not be"
+    sets = sets_in(folder)
+    images = load_images(cell["data"], data_root, **sets.get(cell["data"], {}).get("loading", {}))
+    if not sets.get(cell["similar"], {}).get("publishable", True): images = images.replace(publishable=False)
+    s = split(images, cell["size"], cell["seed"], cell["update_size"])
     private, heldout = (s.update, s.update_heldout) if cell["update_size"] else (s.private, s.heldout)
     return heldout if control == "held_out" else private
 
 # %% ../nbs/61_judge.ipynb #43ddbf97
 def common(found: dict, data_root=None, control="none") -> ImageSet:
     "The images of the smallest cell, which all others must hold too"
-    sets = sorted((_truth(c, data_root, control) for c, *_ in found.values()), key=len)
+    sets = sorted((_truth(c, folder, data_root, control) for c, _, folder in found.values()), key=len)
     for s in sets[1:]:
         if missing := len(set(sets[0].keys) - set(s.keys)): raise InputError(f"{missing} of {len(sets[0])} target images are not among those of every option; judge cells of one data set and one seed")
     return sets[0]

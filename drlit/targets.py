@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 # %% ../nbs/22_targets.ipynb #337fdc9e
 from .core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
-from .data import ImageSet, Split, balanced, similar_auxiliary, split
+from .data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
 from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
 from .profiles import InputError, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
@@ -245,9 +245,7 @@ def _images_of(target, knowledge):
 # %% ../nbs/22_targets.ipynb #c9d72a3b
 def _true_labels(aux: ImageSet, s: Split) -> ImageSet:
     "Auxiliary images with their true labels among the target's classes"
-    place = torch.full((len(aux.names),), -1)
-    place[s.classes] = torch.arange(len(s.classes))
-    y = place[aux.labels]
+    y = places(aux.names, s.private.names)[aux.labels]
     if not (y >= 0).any(): raise NotApplicable("aux_labels: no auxiliary image belongs to a class of the target (they show other people); take the grant away")
     return aux[y >= 0].replace(labels=y[y >= 0], names=s.private.names)
 
@@ -277,6 +275,8 @@ def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
+    if lost := [truth.names[k] for k in range(c) if (y == k).any() and not truth.counts[k]]:
+        raise InputError(f"no private image of class {lost[0]!r}, which the attack would be asked for; grant label_counts, or give a model and images of the same classes")
     plain = dict(n=len(truth), classes=truth.names, num_classes=c, shape=truth.shape)
     fields = {k: (lambda v=v: v, lambda v=v: content_hash(v)) for k, v in plain.items()}
     y = y.sort().values
@@ -295,7 +295,7 @@ def _data_fields(target, knowledge, model, shape, cost):
     def labelled():
         if "aux_labels" in knowledge.grants: return _true_labels(own(), target.split)
         return own().replace(labels=_oracle(model, shape, cost)(own().images).argmax(1), names=target.split.private.names)
-    source = lambda: [own().hash, content_hash(target.split.classes) if "aux_labels" in knowledge.grants else fingerprint(model)]
+    source = lambda: [own().hash, content_hash(target.split.classes, target.split.private.names) if "aux_labels" in knowledge.grants else fingerprint(model)]
     return dict(auxiliary_images=(lambda: own().images.clone(), lambda: content_hash(own().pixels)), auxiliary=(labelled, lambda: content_hash(source())))
 
 # %% ../nbs/22_targets.ipynb #67d4956b
@@ -584,20 +584,28 @@ def _try(model, s: ImageSet):
     if z.min() >= 0 and (z.sum(1) - 1).abs().max() < 1e-4: raise InputError("the module gives probabilities (rows sum to 1); attacks need logits, so leave the softmax away or return its logarithm")
 
 # %% ../nbs/22_targets.ipynb #3b28bfa9
-def _image_set(x, name, classes=None):
-    "An ImageSet, or (images, labels) made into one"
+def _image_set(x, name, names=None):
+    "An ImageSet, or (images, labels) made into one; the labels of a pair are places among `names`"
     if x is None: return None
-    if isinstance(x, tuple) and len(x) == 2: x = ImageSet(*x, source=name)
+    if isinstance(x, tuple) and len(x) == 2: x = ImageSet(*x, names, source=name)
     if not isinstance(x, ImageSet): raise InputError(f"{name}: a {type(x).__name__}; expected an ImageSet or a pair (images, labels)")
-    return x if classes is None else x.replace(names=classes)
+    return x
+
+def _renamed(x, old, new):
+    "A set in which classes of the old names have the new ones"
+    now = dict(zip(old, new)) if set(old) != set(new) else {}
+    return x and x._with(names=tuple(now.get(n, n) for n in x.names))
 
 # %% ../nbs/22_targets.ipynb #80d4de84
 def _same_law(private, heldout):
-    "Held-out images must have the private ones' shape and class counts, and be others"
-    if heldout is None: return
+    "The held-out images under the private ones' class names; they must have the same shape and class counts, and be others"
+    if heldout is None: return None
+    heldout = align(heldout, private.names, "the private images")
     if heldout.shape != private.shape: raise InputError(f"heldout: images of shape {heldout.shape}; the private ones are {private.shape}")
     if not torch.equal(heldout.counts, private.counts): raise InputError("heldout: other class counts than the private images; take as many per class, drawn with them")
     if n := len(set(heldout.keys) & set(private.keys)): raise InputError(f"heldout: {n} images are among the private ones; take others")
+    if n := nearly_equal(heldout, private): note(f"heldout: {n} images are nearly equal to private ones (no pixel differs by more than 1/255); is it the same picture, saved twice?")
+    return heldout
 
 # %% ../nbs/22_targets.ipynb #5ef27178
 def _given_split(private, heldout, auxiliary, similar):
@@ -612,18 +620,20 @@ def _given_split(private, heldout, auxiliary, similar):
 def from_model(cls: Target,
                module: nn.Module, # images -> logits
                private, # ImageSet or (images, labels): what it was trained on
-               classes=None, # class names, one per output; None: those of `private`
+               classes=None, # class names, one per output: the private ones in the order of the outputs, or new ones; None: those of `private`
                input_range=(0, 1), # what the module expects
                heldout=None, # as many images per class that it has not seen; without: no held-out gap
                auxiliary=None, # images of the same distribution, for attacks
                similar=None, # images of a similar one
               ) -> Target:
     "Wrap a network that was trained elsewhere"
-    private, heldout = (_image_set(x, n, classes) for x, n in ((private, "private"), (heldout, "heldout")))
-    if private is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
+    given = _image_set(private, "private", classes)
+    if given is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
+    private = given if classes is None else named(given, classes)
     model = _wrap(module, input_range)
-    _try(model, private), _same_law(private, heldout)
-    s, near = _given_split(private, heldout, _image_set(auxiliary, "auxiliary"), _image_set(similar, "similar"))
+    _try(model, private)
+    heldout, own = (_renamed(_image_set(x, n, private.names), given.names, private.names) for x, n in ((heldout, "heldout"), (auxiliary, "auxiliary")))
+    s, near = _given_split(private, _same_law(private, heldout), own, _image_set(similar, "similar"))
     recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, init="default", training=UNTRAINED, variant="from_model")
     key = content_hash("given", fingerprint(model), model.low, model.high, private.hash, code_key("drlit.targets"))
     history = dict(epochs=0, loss=[], accuracy=[], stopped=False, seconds=0.)

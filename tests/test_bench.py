@@ -6,9 +6,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from drlit.attacks.base import FAMILIES, REGISTRY, attack, attacks, run
 from drlit.attacks.base import REGISTRY, Attack, register
-from drlit.core import as_images, code_key, content_hash, csv_text, device_of, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
+from drlit.core import as_images, code_key, content_hash, csv_text, device_of, enough_memory, note, one_thread, progress, read_json, read_npz, unplain, versions, write_atomic, write_json, write_npz
+from drlit.data import DATASETS, NO_CLASSES, ImageSet, align, load_images, nearly_equal, pools, similar_auxiliary, split
 from drlit.data import ImageSet
-from drlit.data import ImageSet, load_images, pools, similar_auxiliary, split
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.engines import Failure, InProcess
@@ -398,6 +398,6 @@ def test_files_that_cannot_be_compared_are_named():
     np.savez(f/"bare.npz", images=x)
     assert score_files(f/"rec.npz", f/"gray.npz")[0]["value"] == 0
     assert score_files(f/"bare.npz", f/"rec.npz")[0]["features"] == "matching=global"
-    for args, words in (((f/"rec.npz", f/"big.npz"), "resize"), ((f/"rec.npz", f/"rec.npz", f/"few.npz"), "equal counts"), ((f/"rec.npz", f/"none.npz"), "no file")):
+    for args, words in (((f/"rec.npz", f/"big.npz"), "resize"), ((f/"rec.npz", f/"rec.npz", f/"few.npz"), "equal counts"), ((f/"rec.npz", f/"rec.npz", f/"rec.npz"), "never saw"), ((f/"rec.npz", f/"none.npz"), "no file")):
         with pytest.raises(InputError, match=words): score_files(*args)
     with pytest.raises(InputError, match="did you mean 'mse'"): score_files(f/"rec.npz", f/"rec.npz", metrics=["msee"])

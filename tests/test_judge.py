@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from drlit.attacks.base import attack as attack_of
-from drlit.bench import Store
+from drlit.bench import Store, sets_in
 from drlit.core import as_images, content_hash, generator, note, progress, write_atomic
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, split

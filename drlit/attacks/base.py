@@ -102,7 +102,7 @@ def run(attack, # an Attack, or the name of a registered one
         seconds = perf_counter() - start
     spent = view.spent()
     rec = _accept(attack, view, result, spent)
-    return Reconstruction(rec.images, rec.labels, _log(attack, view, rec, knowledge, seed, seconds, spent))
+    return Reconstruction(rec.images, rec.labels, _log(attack, view, rec, knowledge, seed, seconds, spent), getattr(view, "classes", None))
 
 # %% ../../nbs/30_attack.ipynb #35083e35
 REGISTRY = {} # name -> attack class
