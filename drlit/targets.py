@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from .core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from .data import ImageSet, Split, balanced, similar_auxiliary, split
 from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from .own_models import examine, pairs_of
 from .profiles import InputError, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 
@@ -266,16 +267,23 @@ def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
+    if lost := [truth.names[k] for k in y.unique().tolist() if not truth.counts[k]]:
+        raise NotApplicable(f"class {lost[0]!r} has no private image, and an attack would be asked for one; grant label_counts, or leave the class out of classes=...")
     plain = dict(n=len(truth), classes=truth.names, num_classes=c, shape=truth.shape)
     fields = {k: (lambda v=v: v, lambda v=v: content_hash(v)) for k, v in plain.items()}
     y = y.sort().values
     return fields | dict(labels=(lambda: (lambda: y.clone()), lambda: content_hash(y)))
 
 # %% ../nbs/22_targets.ipynb #7137ddc0
+def _white_box(target, model, cost):
+    "The copy for a white-box attack; a network without a gradient has none to follow"
+    if why := target.info.get("no_gradient"): raise NotApplicable(f"white-box access is of no use: {why}")
+    return _frozen(model, cost)
+
 def _model_fields(target, knowledge, model, shape, cost):
     "The model, as an oracle and as a copy"
     h = lambda: fingerprint(model)
-    return dict(query=(lambda: _oracle(model, shape, cost), h), model=(lambda: _frozen(model, cost), h), before=(lambda: _oracle(model, shape, cost), h))
+    return dict(query=(lambda: _oracle(model, shape, cost), h), model=(lambda: _white_box(target, model, cost), h), before=(lambda: _oracle(model, shape, cost), h))
 
 # %% ../nbs/22_targets.ipynb #4256e204
 def _data_fields(target, knowledge, model, shape, cost):
@@ -530,41 +538,29 @@ def subject(self: Target, knowledge: Knowledge) -> tuple: # (model, ImageSet)
     if self._retrain is None: raise NotApplicable("wrong_key: not available, the model was given and cannot be trained again on other images")
     return self._retrain(), truth
 
-# %% ../nbs/22_targets.ipynb #5ff66579
-class _Ranged(nn.Module):
-    "Images in [0,1], mapped to [low, high], through a module"
-    def __init__(self, module, low, high):
-        super().__init__()
-        self.module, self.low, self.high = module, low, high
-    def forward(self, x): return self.module(self.low + (self.high - self.low) * x)
-
-# %% ../nbs/22_targets.ipynb #71214591
-def _wrap(module, input_range):
-    "The module behind a range, copied, in evaluation mode"
-    if not isinstance(module, nn.Module): raise InputError(f"module: a {type(module).__name__}; expected a torch.nn.Module that maps images to logits")
-    if next(module.parameters(), None) is None: raise InputError("module: no parameters, so there is nothing that could have learnt")
-    try: low, high = map(float, input_range)
-    except (TypeError, ValueError): raise InputError(f"input_range {input_range!r}; expected two numbers, such as (-1, 1)") from None
-    if not low < high: raise InputError(f"input_range {input_range}; expected low < high, such as (-1, 1)")
-    return _Ranged(deepcopy(module), low, high).eval()
-
 # %% ../nbs/22_targets.ipynb #a9afff98
-def _try(model, s: ImageSet):
-    "Run the private images through; a sentence for each way in which that can fail"
-    try: z = logits(model, s.images)
-    except Exception as e: raise InputError(f"the module fails on private images of shape {s.shape}: {' '.join(str(e).split())}") from e
-    c = len(s.names)
-    if z.ndim != 2 or z.shape[1] != c: raise InputError(f"the module gives {' x '.join(map(str, z.shape[1:])) or 'no'} outputs per image, the private images have {c} classes; give one logit per class, or classes=...")
-    if bad := (~z.isfinite()).any(1).nonzero().flatten().tolist(): raise InputError(f"the module gives NaN or infinite logits on private image {bad[0]}; check its weights and input_range")
-    if z.min() >= 0 and (z.sum(1) - 1).abs().max() < 1e-4: raise InputError("the module gives probabilities (rows sum to 1); attacks need logits, so leave the softmax away or return its logarithm")
+def _named(x, name, classes):
+    "The set with one class per output, in the outputs' order: known names move the labels, new ones replace the names"
+    classes = tuple(map(str, classes))
+    if len(set(classes)) < len(classes): raise InputError(f"classes: {max(classes, key=classes.count)!r} stands there twice; give one name per output")
+    shared, plain = set(classes) & set(x.names), x.names == tuple(map(str, range(len(x.names))))
+    if shared >= set(x.names) and classes != x.names:
+        note(f"{name}: the labels are put into the order of classes=..., by name")
+        return x.replace(labels=torch.tensor([classes.index(n) for n in x.names])[x.labels], names=classes)
+    if shared and not plain and classes != x.names:
+        lost = next(n for n in x.names if n not in shared)
+        raise InputError(f"{name}: class {lost!r} is not among classes=...; name every class as the images do, or give all of them new names")
+    return x.replace(names=classes)
 
 # %% ../nbs/22_targets.ipynb #3b28bfa9
 def _image_set(x, name, classes=None):
-    "An ImageSet, or (images, labels) made into one"
+    "An ImageSet, or what `pairs_of` reads, made into one; a user's own images are not publishable"
     if x is None: return None
-    if isinstance(x, tuple) and len(x) == 2: x = ImageSet(*x, source=name)
-    if not isinstance(x, ImageSet): raise InputError(f"{name}: a {type(x).__name__}; expected an ImageSet or a pair (images, labels)")
-    return x if classes is None else x.replace(names=classes)
+    if not isinstance(x, ImageSet):
+        images, labels, names = pairs_of(x, name)
+        try: x = ImageSet(images, labels, names, source=name, publishable=False)
+        except InputError as e: raise InputError(f"{e}; leave any normalisation out of the images and give normalise=..." if "rescale" in str(e) else str(e)) from None
+    return x if classes is None else _named(x, name, classes)
 
 # %% ../nbs/22_targets.ipynb #80d4de84
 def _same_law(private, heldout):
@@ -586,20 +582,23 @@ def _given_split(private, heldout, auxiliary, similar):
 @patch(cls_method=True)
 def from_model(cls: Target,
                module: nn.Module, # images -> logits
-               private, # ImageSet or (images, labels): what it was trained on
+               private, # ImageSet, (images, labels), Dataset or DataLoader: what it was trained on
                classes=None, # class names, one per output; None: those of `private`
                input_range=(0, 1), # what the module expects
                heldout=None, # as many images per class that it has not seen; without: no held-out gap
                auxiliary=None, # images of the same distribution, for attacks
                similar=None, # images of a similar one
+               normalise=None, # (means, standard deviations) or one of `NORMALISATIONS`, applied after the range
+               unchecked=False, # take a module that the trial refuses, with a remark
               ) -> Target:
-    "Wrap a network that was trained elsewhere"
+    "Wrap a network that was trained elsewhere, after a trial"
     private, heldout = (_image_set(x, n, classes) for x, n in ((private, "private"), (heldout, "heldout")))
     if private is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
-    model = _wrap(module, input_range)
-    _try(model, private), _same_law(private, heldout)
+    _same_law(private, heldout)
+    others = None if heldout is None else (heldout.images, heldout.labels)
+    model, info = examine(module, private.images, private.labels, private.names, input_range, normalise, others, unchecked)
     s, near = _given_split(private, heldout, _image_set(auxiliary, "auxiliary"), _image_set(similar, "similar"))
     recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, init="default", training=UNTRAINED, variant="from_model")
-    key = content_hash("given", fingerprint(model), model.low, model.high, private.hash, VERSION)
+    key = content_hash("given", fingerprint(model), model.low, model.high, list(map(str, model.form)), private.hash, VERSION)
     history = dict(epochs=0, loss=[], accuracy=[], stopped=False, seconds=0.)
-    return cls(model, recipe, s, _info(model, s, history), key, history, near)
+    return cls(model, recipe, s, info | {k: history[k] for k in ("epochs", "stopped", "seconds")}, key, history, near)
