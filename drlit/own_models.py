@@ -115,7 +115,8 @@ def form_of(out, n: int, classes: int) -> tuple: # see `read_logits`
     found = named or [k for k, v in parts.items() if _is_logits(v, n, classes)]
     if len(found) != 1: raise InputError(f"the module returns a {kind} with {_shown(parts) or 'nothing'}; {WRAP}")
     note(f"the module returns a {kind}; its {found[0][1]!r} is taken as the logits")
-    return *found[0], _is_single(read_logits(out, (*found[0], False)), n, classes)
+    how, where = found[0]
+    return how, where, _is_single(getattr(out, where) if how == "attribute" else out[where], n, classes)
 
 # %% ../nbs/04_own_models.ipynb #473dbbf7
 def _is_single(out, n: int, classes: int) -> bool:
@@ -336,15 +337,16 @@ def _tried(model, x, y, names, way) -> list: # of (arguments, mask of the images
     return found if torch.equal(order, torch.arange(len(order))) else found + [(way | dict(classes=[names[c] for c in order]), right)]
 
 # %% ../nbs/04_own_models.ipynb #ac254072
-def find_cause(model: Given, x: Tensor, y: Tensor, names: tuple, seconds: float = 0.) -> tuple: # (arguments of `from_model` or {}, accuracy with them, is it certain?)
-    "The arguments under which the model knows these images best; at most one pass over `TRIED` images for each of `ways`"
+def find_cause(model: Given, x: Tensor, y: Tensor, names: tuple, seconds: float = 0.) -> tuple: # (list of arguments of `from_model`, accuracy with the first, is it certain?)
+    "The arguments under which the model knows these images best, the simplest first; at most one pass over `TRIED` images for each of `ways`"
     few = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:TRIED if seconds < .02 else TRIED // 4].sort().values
     x, y = x[few], y[few]
     before = torch.cat([_answers(model, b) for b in x.split(64)]).argmax(1) == y
     found = [c for way in ways(x.shape[1], x) for c in _tried(model, x, y, names, way) if _halved(before, c[1])]
-    if not found: return {}, before.double().mean().item(), False
-    best = max(found, key=lambda c: (int(c[1].sum()) - .03 * len(y) * len(c[0]), -len(c[0]))) # a simpler cause wins unless it explains less
-    return best[0], best[1].double().mean().item(), _certain(before, best[1])
+    if not found: return [], before.double().mean().item(), False
+    most = max(int(c[1].sum()) for c in found)
+    best = sorted((c for c in found if c[1].sum() >= most - .03 * len(y)), key=lambda c: len(c[0]))
+    return [way for way, _ in best if len(way) == len(best[0][0])], best[0][1].double().mean().item(), _certain(before, best[0][1])
 
 # %% ../nbs/04_own_models.ipynb #9d737216
 SLOW = 60 # seconds; what takes longer is announced
@@ -391,12 +393,13 @@ def _written(way: dict) -> str:
 
 def _judge_knowledge(model, x, y, z, names, doubts, seconds, unchecked, remarks):
     "Say that the model does not know its training set, and why; refuse where the cause is certain"
-    way, accuracy, certain = find_cause(model, x, y, names, seconds)
+    found, accuracy, certain = find_cause(model, x, y, names, seconds)
     if not (certain or doubts): return
-    remedy = f"with {_written(way)} it is right on {accuracy:.2f} of them, so pass that" if way else UNEXPLAINED
+    others = f" (as with {' or '.join(map(_written, found[1:3]))}; take what it was trained with)" if found[1:] else ""
+    remedy = f"with {_written(found[0])} it is right on {accuracy:.2f} of them{others}, so pass that" if found else UNEXPLAINED
     doubts = doubts or [f"it is right on {standing(z, y)[0]:.2f} of its own training images"]
     text = f"the module does not seem to know these images: {'; '.join(doubts)}; {remedy}"
-    if certain: _refuse(text, unchecked, remarks)
+    if certain and not remarks: _refuse(text, unchecked, remarks)
     else: remarks.append(text)
 
 # %% ../nbs/04_own_models.ipynb #09d00b39
