@@ -95,6 +95,7 @@ def _parts(out) -> dict: # (how, where) -> value
     if isinstance(out, (tuple, list)): return {("item", i): v for i, v in enumerate(out)}
     return {("attribute", k): v for k, v in getattr(out, "__dict__", {}).items() if not k.startswith("_")}
 
+# %% ../nbs/04_own_models.ipynb #b9feaed2
 def _shown(parts):
     "The parts in words"
     return ", ".join(f"{where!r}: {tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for (_, where), v in parts.items())
@@ -107,6 +108,7 @@ def _is_logits(v, n: int, classes: int) -> bool:
 # %% ../nbs/04_own_models.ipynb #bddfcb1a
 WRAP = "wrap the module in one whose forward returns the tensor of logits alone"
 
+# %% ../nbs/04_own_models.ipynb #88cadf46
 def form_of(out, n: int, classes: int) -> tuple: # see `read_logits`
     "Where the logits are in what a module returned for n images; `InputError` names what there is"
     parts, kind = _parts(out), type(out).__name__
@@ -134,6 +136,7 @@ def _is_single(out, n: int, classes: int) -> bool:
 # %% ../nbs/04_own_models.ipynb #2c08c345
 WRAPPERS = dict(OptimizedModule="_orig_mod", DataParallel="module", DistributedDataParallel="module") # class -> where its module is
 
+# %% ../nbs/04_own_models.ipynb #4be4fcae
 def unwrapped(module: nn.Module) -> nn.Module:
     "The module behind torch.compile and the parallel wrappers"
     while (where := WRAPPERS.get(type(module).__name__)) and isinstance(getattr(module, where, None), nn.Module):
@@ -169,6 +172,7 @@ def copied(module: nn.Module) -> nn.Module:
 # %% ../nbs/04_own_models.ipynb #35692657
 MOST = 1_000_000 # images that are read from a dataset at most
 
+# %% ../nbs/04_own_models.ipynb #fe2d0454
 def _pixel(x):
     "One image as an array: tensors stay, PIL images become (C, H, W) in whole numbers"
     if isinstance(x, (Tensor, np.ndarray)): return torch.as_tensor(x)
@@ -176,6 +180,7 @@ def _pixel(x):
     if a.dtype.kind not in "biuf" or a.ndim not in (2, 3): raise InputError(f"a {type(x).__name__} is no image")
     return torch.from_numpy(np.atleast_3d(a).transpose(2, 0, 1).copy())
 
+# %% ../nbs/04_own_models.ipynb #8056a354
 def _item(item):
     "(image, label) of a dataset, or batches of them"
     if not (isinstance(item, (tuple, list)) and len(item) == 2): raise InputError(f"gives a {type(item).__name__}; expected pairs (image, label)")
@@ -190,6 +195,7 @@ def _of_dataset(data):
     if len(sizes := {tuple(_pixel(x).shape) for x, _ in rows[:1000]}) > 1: raise InputError(f"gives images of different shapes ({sorted(sizes)[:2]}); resize them in its transform")
     return torch.stack([_pixel(x) for x, _ in rows]), torch.as_tensor([int(y) for _, y in rows])
 
+# %% ../nbs/04_own_models.ipynb #97bc7f02
 def _of_batches(data):
     "Images and labels of a loader of batches"
     rows = [_item(b) for b in islice(data, MOST)]
@@ -201,6 +207,7 @@ def _stacked(v):
     if not isinstance(v, (list, tuple)) or not v: return v
     return torch.stack(list(v)) if all(isinstance(x, Tensor) for x in v) else np.asarray(v)
 
+# %% ../nbs/04_own_models.ipynb #c55dfb41
 def pairs_of(data, name: str = "private") -> tuple: # (images, labels, class names or None)
     "Images and labels out of a pair, a Dataset or a DataLoader; `InputError` says what else it is"
     whole = isinstance(data, DataLoader)
@@ -220,16 +227,18 @@ def check_outputs(z: Tensor): # (N, C)
     remedy = "attacks need logits, so leave the softmax or sigmoid away, or return the logarithm"
     if low >= 0 and (total - 100).abs().max() < 2 and high > 1: raise InputError(f"the module gives percentages (rows sum to 100); {remedy}")
     if low >= 0 and (total - 1).abs().max() < .02: raise InputError(f"the module gives probabilities (rows sum to 1); {remedy}")
-    if low >= 0 and high <= 1: raise InputError(f"the module gives values from {low:.3g} to {high:.3g}, as sigmoids do; {remedy}")
+    if low >= 0 and high <= 1 and high - low > .5: raise InputError(f"the module gives values from {low:.3g} to {high:.3g}, as sigmoids do; {remedy}")
     if len(z) > 1 and (z - z[:1]).abs().max() <= 1e-6 * z.abs().max(): raise InputError("the module gives the same outputs for every private image; check its weights, its eval() mode and input_range")
 
 # %% ../nbs/04_own_models.ipynb #66119ffa
 PROBED = 8 # images of each trial
 
+# %% ../nbs/04_own_models.ipynb #d7d580fb
 def _answers(model, x):
     "Logits, without gradient"
     with torch.no_grad(): return model(x.to(next(model.parameters()).device)).double().cpu()
 
+# %% ../nbs/04_own_models.ipynb #da66aeca
 def _near(a, b, slack) -> bool:
     "Equal but for rounding"
     return a.shape == b.shape and bool((a - b).abs().max() <= slack * (1 + a.abs().max()))
@@ -255,6 +264,7 @@ def steadiness(model: Given, x: Tensor) -> list: # sentences; [] where the model
 # %% ../nbs/04_own_models.ipynb #c38b979f
 DETACHED = "passes no gradient to the image (detach, no_grad, argmax or rounding inside?); let forward return differentiable logits, or attack it with black-box access"
 
+# %% ../nbs/04_own_models.ipynb #020af0f0
 def gradient_trouble(model: Given, x: Tensor) -> tuple: # (why there is no gradient or "", seconds per image)
     "One backward pass to a few images"
     x, start = x[:PROBED].to(next(model.parameters()).device).clone().requires_grad_(), perf_counter()
@@ -272,11 +282,13 @@ def gradient_trouble(model: Given, x: Tensor) -> tuple: # (why there is no gradi
 # %% ../nbs/04_own_models.ipynb #6ffb3b6d
 LEVEL = .01 # of the tests
 
+# %% ../nbs/04_own_models.ipynb #f01803ca
 def standing(z: Tensor, labels: Tensor) -> tuple: # (accuracy, mean cross-entropy in nats)
     "How a model does on images, from its logits"
     z = z.double()
     return (z.argmax(1) == labels).double().mean().item(), F.cross_entropy(z, labels).item()
 
+# %% ../nbs/04_own_models.ipynb #0c13c47b
 def suspicions(z, labels, z_held=None, labels_held=None) -> list: # sentences; [] where nothing is wrong
     "What speaks against these images being the training set"
     (accuracy, loss), n, guess = standing(z, labels), len(labels), labels.bincount().max().item() / len(labels)
@@ -292,6 +304,7 @@ def suspicions(z, labels, z_held=None, labels_held=None) -> list: # sentences; [
 # %% ../nbs/04_own_models.ipynb #4930a995
 TRIED = 256 # images on which each cause is tried; a quarter where one of them takes over 20 ms
 
+# %% ../nbs/04_own_models.ipynb #eee11dac
 def ways(channels: int, images: Tensor) -> list: # of dicts: arguments of `from_model`
     "Input ranges and normalisations worth trying"
     own = tuple(tuple(round(v, 4) for v in s.tolist()) for s in (images.mean((0, 2, 3)), images.std((0, 2, 3)) + 1e-4))
@@ -304,11 +317,13 @@ def _rewired(model: Given, way: dict, channels: int) -> Given:
     if not way: return model
     return Given(model.module, *_range(way.get("input_range", (0, 1))), _constants(way.get("normalise"), channels), model.form)
 
+# %% ../nbs/04_own_models.ipynb #697179b0
 def _certain(before: Tensor, after: Tensor) -> bool:
     "Are more images right than before, beyond luck? (two masks)"
     better, worse = int((after & ~before).sum()), int((before & ~after).sum())
     return better > worse and binomtest(better, better + worse, .5, "greater").pvalue < .001
 
+# %% ../nbs/04_own_models.ipynb #551c6354
 def _halved(before: Tensor, after: Tensor) -> bool: return bool(2 * (~after).sum() <= (~before).sum()) and not torch.equal(before, after)
 
 # %% ../nbs/04_own_models.ipynb #0e80ba10
@@ -318,6 +333,7 @@ def _assigned(z, labels) -> Tensor: # (C,) the class that each output stands for
     table = torch.zeros(c, c).index_put_((z.argmax(1), labels), torch.ones(len(labels)), accumulate=True)
     return torch.as_tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
 
+# %% ../nbs/04_own_models.ipynb #10527dfe
 def reordered(z: Tensor, labels: Tensor) -> tuple: # (order (C,), mask of the images that are right in the order found on the other half)
     "The order of classes in which the outputs are best"
     rank = torch.cat([torch.arange(k) for k in labels.bincount()])[labels.argsort(stable=True).argsort()] % 2 # every class in both halves
@@ -351,6 +367,7 @@ def find_cause(model: Given, x: Tensor, y: Tensor, names: tuple, seconds: float 
 # %% ../nbs/04_own_models.ipynb #9d737216
 SLOW = 60 # seconds; what takes longer is announced
 
+# %% ../nbs/04_own_models.ipynb #1b15a4c3
 def _first(model: Given, x, classes: int):
     "Find the logits in the first answer, and announce a long wait"
     device = next(model.module.parameters()).device
@@ -366,6 +383,7 @@ def _state(model) -> dict:
     "What changes when a tensor of the model is written to or replaced"
     return {n: (id(t), 0 if t.is_inference() else t._version) for n, t in [*model.named_parameters(), *model.named_buffers()]}
 
+# %% ../nbs/04_own_models.ipynb #c72401d5
 def _all(model, x):
     "The logits of all images, in batches"
     try: return torch.cat([_answers(model, b) for b in x.split(256)])
@@ -377,6 +395,7 @@ def _refuse(text: str, unchecked: bool, remarks: list):
     if not unchecked: raise InputError(f"{text} (unchecked=True takes the module as it is)")
     remarks.append(text)
 
+# %% ../nbs/04_own_models.ipynb #eb32ca8e
 def _judge_outputs(z, unchecked, remarks):
     "`check_outputs`, as a remark where that is wanted; NaN is always refused"
     try: check_outputs(z)
@@ -387,10 +406,12 @@ def _judge_outputs(z, unchecked, remarks):
 # %% ../nbs/04_own_models.ipynb #454ba32d
 UNEXPLAINED = "the usual causes were tried (input range, normalisation, order of the classes) and none explains it"
 
+# %% ../nbs/04_own_models.ipynb #3f766e02
 def _written(way: dict) -> str:
     "Arguments as they are typed"
     return ", ".join(f"{k}={v!r}" for k, v in way.items())
 
+# %% ../nbs/04_own_models.ipynb #5770e476
 def _judge_knowledge(model, x, y, z, names, doubts, seconds, unchecked, remarks):
     "Say that the model does not know its training set, and why; refuse where the cause is certain"
     found, accuracy, certain = find_cause(model, x, y, names, seconds)

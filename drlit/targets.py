@@ -30,7 +30,7 @@ from torch import Tensor, nn
 # %% ../nbs/22_targets.ipynb #337fdc9e
 from .core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from .data import ImageSet, Split, balanced, similar_auxiliary, split
-from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from .own_models import examine, pairs_of
 from .profiles import InputError, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
@@ -209,7 +209,7 @@ def _oracle(model, shape, cost):
         x = as_images(images, "query").detach()
         if tuple(x.shape[1:]) != tuple(shape): raise InputError(f"query: images of shape {tuple(x.shape[1:])}; the model takes {tuple(shape)}")
         cost["queries"] += len(x)
-        return F.log_softmax(logits(model, x).double(), 1).to(x.device)
+        with unhooked(): return F.log_softmax(logits(model, x).double(), 1).to(x.device)
     return query
 
 # %% ../nbs/22_targets.ipynb #bf39e9e3
@@ -217,6 +217,7 @@ def _frozen(model, cost):
     "An eval-mode copy without parameter gradients that counts what passes through it"
     def count(_, args): cost["gradient_evaluations" if args[0].requires_grad else "forward_passes"] += len(args[0])
     m = deepcopy(model).eval().requires_grad_(False)
+    if hasattr(m, "spec"): m.spec = {**m.spec, "seed": None} # it would give away the split
     m.register_forward_pre_hook(count)
     return m
 
@@ -291,7 +292,8 @@ def _data_fields(target, knowledge, model, shape, cost):
     own = lambda: _images_of(target, knowledge)
     def labelled():
         if "aux_labels" in knowledge.grants: return _true_labels(own(), target.split)
-        return own().replace(labels=_oracle(model, shape, cost)(own().images).argmax(1), names=target.split.private.names)
+        labels = _oracle(model, shape, cost)(own().images).argmax(1)
+        return own().replace(images=own().pixels.clone(), labels=labels, names=target.split.private.names) # the attack's own copy
     source = lambda: [own().hash, content_hash(target.split.classes) if "aux_labels" in knowledge.grants else fingerprint(model)]
     return dict(auxiliary_images=(lambda: own().images.clone(), lambda: content_hash(own().pixels)), auxiliary=(labelled, lambda: content_hash(source())))
 
@@ -309,17 +311,23 @@ def _key_fields(target, knowledge, model, keys, cost):
                 update_recipe=(lambda: public, lambda: content_hash(public)), observed_posteriors=(posteriors, source))
 
 # %% ../nbs/22_targets.ipynb #41ce8e11
-class View:
-    "What an attack sees of a target: the fields of `FIELDS` that its knowledge opens, and a cache"
-    __slots__ = ("_read", "cache", "knowledge", "seed", "device", "spent")
-    def __init__(self, *values):
-        for k, v in zip(self.__slots__, values): object.__setattr__(self, k, v)
+class View(tuple):
+    "What an attack sees of a target: the fields of `FIELDS` that its knowledge opens, and a cache; a tuple, so that nothing can be written to it"
+    __slots__ = ()
+    def __new__(cls, read, cache, knowledge, seed, device, spent): return super().__new__(cls, (read, cache, knowledge, seed, device, spent))
+    _read = property(lambda self: self[0])
+    cache = property(lambda self: self[1]())
+    knowledge = property(lambda self: self[2])
+    seed = property(lambda self: self[3])
+    device = property(lambda self: self[4])
+    spent = property(lambda self: self[5])
     def __setattr__(self, name, value): raise AttributeError(f"a view cannot be changed ({name})")
     def __getattr__(self, name):
         if name.startswith("_") or name not in FIELDS: raise AttributeError(f"a view has no {name!r}; it has: {', '.join(FIELDS)}")
         return self._read(name)
-    def __dir__(self): return [*FIELDS, *self.__slots__]
+    def __dir__(self): return [*FIELDS, "cache", "knowledge", "seed", "device", "spent"]
     def __repr__(self): return f"View({self.knowledge})"
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
 # %% ../nbs/22_targets.ipynb #be37c9a2
 def _price(name, knowledge):
@@ -328,13 +336,14 @@ def _price(name, knowledge):
 
 # %% ../nbs/22_targets.ipynb #c1a49ab4
 def _reader(fields, knowledge, reads, values, cost):
-    "The function behind a view: check, note, compute once; queries spent on a field are also booked as such"
+    "The function behind a view: check, note, compute once, unwatched; queries spent on a field are also booked as such"
     def read(name):
         if short := knowledge.missing(_price(name, knowledge)):
             raise PermissionError(f"view.{name} needs {' and '.join(short)}; granted: {knowledge}")
         for r in reads: r.add(name)
         start = cost["queries"]
-        if name not in values: values[name] = fields[name][0]()
+        if name not in values:
+            with unhooked(): values[name] = fields[name][0]()
         cost["in fields"] += cost["queries"] - start
         return values[name]
     return read
@@ -369,8 +378,8 @@ def view(self: Target,
     cost, reads, values = Counter(), [set()], {}
     fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
-    v = View(read, None, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
-    object.__setattr__(v, "cache", Cache(*_builder(v, fields, reads, cost, cache)))
+    v = View(read, lambda: own, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
+    own = Cache(*_builder(v, fields, reads, cost, cache)) # it reads from the view that shows it
     return v
 
 # %% ../nbs/22_targets.ipynb #4f4bc625

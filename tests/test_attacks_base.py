@@ -2,8 +2,9 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from drlit.core import generator, seeded
+from drlit.core import generator, note, seed_of, seeded
 from drlit.definitions import Reconstruction
+from drlit.models import hook_tables, swept
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge
 from importlib import import_module

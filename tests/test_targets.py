@@ -5,7 +5,7 @@ from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
 from drlit.core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from drlit.data import ImageSet, Split, balanced, similar_auxiliary, split
-from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from drlit.own_models import examine, pairs_of
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed

@@ -1,7 +1,6 @@
 """Networks as their owners have them: what `Target.from_model` makes of each before anything is attacked."""
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -275,8 +274,8 @@ def test_no_gradient(name, said):
     module, words = BLIND[name]
     t = Target.from_model(module, (X, Y))
     assert words in t.info["no_gradient"] and any(words in s for s in said)
-    for attack in ("mi_face", "deep_dream"):
-        with pytest.raises(NotApplicable, match="white-box access is of no use"): run(attack, t)
+    for name in ("mi_face", "deep_dream"):
+        with pytest.raises(NotApplicable, match="white-box access is of no use"): run(name, t)
     assert t.view(BLACK).query(X).shape == (120, 6)  # posteriors it has
 
 
