@@ -1,4 +1,6 @@
 """Networks as their owners have them: what `Target.from_model` makes of each before anything is attacked."""
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -515,3 +517,33 @@ def test_a_long_wait_is_announced(said, monkeypatch):
 def test_examine_is_what_from_model_calls():
     model, info = examine(NET, as_images(X), Y, tuple("abcdef"))
     assert info["train_accuracy"] == 1 and find_cause(model, X, Y, tuple("abcdef"))[0] == []
+
+
+# ---- an attack of one's own, defined in a notebook
+NOTEBOOK = """
+import sys
+from drlit.attacks.base import Attack, register
+from drlit.bench import bench
+from drlit.definitions import Reconstruction
+from drlit.engines import engine
+from drlit.profiles import InputError, Profile
+from drlit.taxonomy import Knowledge
+import torch
+
+@register
+class Mine(Attack):
+    name, family, knowledge = "mine", "optimisation", Knowledge("static", "white-box", "none")
+    def run(self, view, n, seed): return Reconstruction(torch.rand(n, *view.shape), view.labels())
+
+p = Profile("t", "digits", attacks=("mine",), sizes=(20,), arch=("mlp",), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})
+try: bench(p, sys.argv[1], engine=engine(jobs=2))
+except InputError as e: print(e)
+print(len(bench(p, sys.argv[1])))
+"""
+
+
+def test_an_attack_of_a_notebook_and_two_jobs_end_in_a_sentence(tmp_path):
+    "Other processes cannot import it: said at once; in one process it runs"
+    out = subprocess.run([sys.executable, "-c", NOTEBOOK, str(tmp_path / "run")], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    said, rows = out.stdout.splitlines()
+    assert "mine is defined where other processes cannot see it; put it into a module of its own, or use one local job" in said and int(rows) > 0, out.stderr
