@@ -177,9 +177,9 @@ def align(images: ImageSet,
 def named(images: ImageSet,
           classes, # the same names in another order, or as many other ones
          ) -> ImageSet:
-    "The set with its classes in this order, or under these names; a mixture of both is refused"
+    "The set with its classes in this order (there may be more of them), or under these names; a mixture of both is refused"
     classes, own = _names(classes, 0, "classes"), images.source or "images"
-    if set(classes) == set(images.names): return align(images, classes, "the given order")
+    if set(classes) >= set(images.names): return align(images, classes, "the given order")
     if len(classes) != len(images.names) and not (_numbered(images.names) and len(classes) > len(images.names)):
         raise InputError(f"classes: {len(classes)} names ({_few(classes)}) for the {len(images.names)} classes of {own} ({_few(images.names)}); give one each")
     both = [n for n in classes if n in images.names]

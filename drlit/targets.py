@@ -32,7 +32,8 @@ from torch import Tensor, nn
 # %% ../nbs/22_targets.ipynb #337fdc9e
 from .core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from .data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
-from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
+from .own_models import examine, pairs_of
 from .profiles import InputError, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 
@@ -219,7 +220,7 @@ def _oracle(model, shape, cost):
         x = as_images(images, "query").detach()
         if tuple(x.shape[1:]) != tuple(shape): raise InputError(f"query: images of shape {tuple(x.shape[1:])}; the model takes {tuple(shape)}")
         cost["queries"] += len(x)
-        return F.log_softmax(logits(model, x).double(), 1).to(x.device)
+        with unhooked(): return F.log_softmax(logits(model, x).double(), 1).to(x.device)
     return query
 
 # %% ../nbs/22_targets.ipynb #bf39e9e3
@@ -227,6 +228,7 @@ def _frozen(model, cost):
     "An eval-mode copy without parameter gradients that counts what passes through it"
     def count(_, args): cost["gradient_evaluations" if args[0].requires_grad else "forward_passes"] += len(args[0])
     m = deepcopy(model).eval().requires_grad_(False)
+    if hasattr(m, "spec"): m.spec = {**m.spec, "seed": None} # it would give away the split
     m.register_forward_pre_hook(count)
     return m
 
@@ -275,18 +277,23 @@ def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
-    if lost := [truth.names[k] for k in range(c) if (y == k).any() and not truth.counts[k]]:
-        raise InputError(f"no private image of class {lost[0]!r}, which the attack would be asked for; grant label_counts, or give a model and images of the same classes")
+    if lost := [truth.names[k] for k in y.unique().tolist() if not truth.counts[k]]:
+        raise NotApplicable(f"class {lost[0]!r} has no private image, and an attack would be asked for one; grant label_counts, or leave the class out of classes=...")
     plain = dict(n=len(truth), classes=truth.names, num_classes=c, shape=truth.shape)
     fields = {k: (lambda v=v: v, lambda v=v: content_hash(v)) for k, v in plain.items()}
     y = y.sort().values
     return fields | dict(labels=(lambda: (lambda: y.clone()), lambda: content_hash(y)))
 
 # %% ../nbs/22_targets.ipynb #7137ddc0
+def _white_box(target, model, cost):
+    "The copy for a white-box attack; a network without a gradient has none to follow"
+    if why := target.info.get("no_gradient"): raise NotApplicable(f"white-box access is of no use: {why}")
+    return _frozen(model, cost)
+
 def _model_fields(target, knowledge, model, shape, cost):
     "The model, as an oracle and as a copy"
     h = lambda: fingerprint(model)
-    return dict(query=(lambda: _oracle(model, shape, cost), h), model=(lambda: _frozen(model, cost), h), before=(lambda: _oracle(model, shape, cost), h))
+    return dict(query=(lambda: _oracle(model, shape, cost), h), model=(lambda: _white_box(target, model, cost), h), before=(lambda: _oracle(model, shape, cost), h))
 
 # %% ../nbs/22_targets.ipynb #4256e204
 def _data_fields(target, knowledge, model, shape, cost):
@@ -294,7 +301,8 @@ def _data_fields(target, knowledge, model, shape, cost):
     own = lambda: _images_of(target, knowledge)
     def labelled():
         if "aux_labels" in knowledge.grants: return _true_labels(own(), target.split)
-        return own().replace(labels=_oracle(model, shape, cost)(own().images).argmax(1), names=target.split.private.names)
+        labels = _oracle(model, shape, cost)(own().images).argmax(1)
+        return own().replace(images=own().pixels.clone(), labels=labels, names=target.split.private.names) # the attack's own copy
     source = lambda: [own().hash, content_hash(target.split.classes, target.split.private.names) if "aux_labels" in knowledge.grants else fingerprint(model)]
     return dict(auxiliary_images=(lambda: own().images.clone(), lambda: content_hash(own().pixels)), auxiliary=(labelled, lambda: content_hash(source())))
 
@@ -312,17 +320,23 @@ def _key_fields(target, knowledge, model, keys, cost):
                 update_recipe=(lambda: public, lambda: content_hash(public)), observed_posteriors=(posteriors, source))
 
 # %% ../nbs/22_targets.ipynb #41ce8e11
-class View:
-    "What an attack sees of a target: the fields of `FIELDS` that its knowledge opens, and a cache"
-    __slots__ = ("_read", "cache", "knowledge", "seed", "device", "spent")
-    def __init__(self, *values):
-        for k, v in zip(self.__slots__, values): object.__setattr__(self, k, v)
+class View(tuple):
+    "What an attack sees of a target: the fields of `FIELDS` that its knowledge opens, and a cache; a tuple, so that nothing can be written to it"
+    __slots__ = ()
+    def __new__(cls, read, cache, knowledge, seed, device, spent): return super().__new__(cls, (read, cache, knowledge, seed, device, spent))
+    _read = property(lambda self: self[0])
+    cache = property(lambda self: self[1]())
+    knowledge = property(lambda self: self[2])
+    seed = property(lambda self: self[3])
+    device = property(lambda self: self[4])
+    spent = property(lambda self: self[5])
     def __setattr__(self, name, value): raise AttributeError(f"a view cannot be changed ({name})")
     def __getattr__(self, name):
         if name.startswith("_") or name not in FIELDS: raise AttributeError(f"a view has no {name!r}; it has: {', '.join(FIELDS)}")
         return self._read(name)
-    def __dir__(self): return [*FIELDS, *self.__slots__]
+    def __dir__(self): return [*FIELDS, "cache", "knowledge", "seed", "device", "spent"]
     def __repr__(self): return f"View({self.knowledge})"
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
 # %% ../nbs/22_targets.ipynb #be37c9a2
 def _price(name, knowledge):
@@ -331,13 +345,14 @@ def _price(name, knowledge):
 
 # %% ../nbs/22_targets.ipynb #c1a49ab4
 def _reader(fields, knowledge, reads, values, cost):
-    "The function behind a view: check, note, compute once; queries spent on a field are also booked as such"
+    "The function behind a view: check, note, compute once, unwatched; queries spent on a field are also booked as such"
     def read(name):
         if short := knowledge.missing(_price(name, knowledge)):
             raise PermissionError(f"view.{name} needs {' and '.join(short)}; granted: {knowledge}")
         for r in reads: r.add(name)
         start = cost["queries"]
-        if name not in values: values[name] = fields[name][0]()
+        if name not in values:
+            with unhooked(): values[name] = fields[name][0]()
         cost["in fields"] += cost["queries"] - start
         return values[name]
     return read
@@ -372,8 +387,8 @@ def view(self: Target,
     cost, reads, values = Counter(), [set()], {}
     fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
-    v = View(read, None, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
-    object.__setattr__(v, "cache", Cache(*_builder(v, fields, reads, cost, cache if isinstance(cache, Shelf) else Shelf(cache))))
+    v = View(read, lambda: own, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
+    own = Cache(*_builder(v, fields, reads, cost, cache if isinstance(cache, Shelf) else Shelf(cache))) # it reads from the view that shows it
     return v
 
 # %% ../nbs/22_targets.ipynb #4f4bc625
@@ -555,41 +570,14 @@ def subject(self: Target, knowledge: Knowledge) -> tuple: # (model, ImageSet)
     if self._retrain is None: raise NotApplicable("wrong_key: not available, the model was given and cannot be trained again on other images")
     return self._retrain(), truth
 
-# %% ../nbs/22_targets.ipynb #5ff66579
-class _Ranged(nn.Module):
-    "Images in [0,1], mapped to [low, high], through a module"
-    def __init__(self, module, low, high):
-        super().__init__()
-        self.module, self.low, self.high = module, low, high
-    def forward(self, x): return self.module(self.low + (self.high - self.low) * x)
-
-# %% ../nbs/22_targets.ipynb #71214591
-def _wrap(module, input_range):
-    "The module behind a range, copied, in evaluation mode"
-    if not isinstance(module, nn.Module): raise InputError(f"module: a {type(module).__name__}; expected a torch.nn.Module that maps images to logits")
-    if next(module.parameters(), None) is None: raise InputError("module: no parameters, so there is nothing that could have learnt")
-    try: low, high = map(float, input_range)
-    except (TypeError, ValueError): raise InputError(f"input_range {input_range!r}; expected two numbers, such as (-1, 1)") from None
-    if not low < high: raise InputError(f"input_range {input_range}; expected low < high, such as (-1, 1)")
-    return _Ranged(deepcopy(module), low, high).eval()
-
-# %% ../nbs/22_targets.ipynb #a9afff98
-def _try(model, s: ImageSet):
-    "Run the private images through; a sentence for each way in which that can fail"
-    try: z = logits(model, s.images)
-    except Exception as e: raise InputError(f"the module fails on private images of shape {s.shape}: {' '.join(str(e).split())}") from e
-    c = len(s.names)
-    if z.ndim != 2 or z.shape[1] != c: raise InputError(f"the module gives {' x '.join(map(str, z.shape[1:])) or 'no'} outputs per image, the private images have {c} classes; give one logit per class, or classes=...")
-    if bad := (~z.isfinite()).any(1).nonzero().flatten().tolist(): raise InputError(f"the module gives NaN or infinite logits on private image {bad[0]}; check its weights and input_range")
-    if z.min() >= 0 and (z.sum(1) - 1).abs().max() < 1e-4: raise InputError("the module gives probabilities (rows sum to 1); attacks need logits, so leave the softmax away or return its logarithm")
-
 # %% ../nbs/22_targets.ipynb #3b28bfa9
 def _image_set(x, name, names=None):
-    "An ImageSet, or (images, labels) made into one; the labels of a pair are places among `names`"
+    "An ImageSet, or what `pairs_of` reads, made into one; labels without names are places among `names`; own images are not publishable"
     if x is None: return None
-    if isinstance(x, tuple) and len(x) == 2: x = ImageSet(*x, names, source=name)
-    if not isinstance(x, ImageSet): raise InputError(f"{name}: a {type(x).__name__}; expected an ImageSet or a pair (images, labels)")
-    return x
+    if isinstance(x, ImageSet): return x
+    images, labels, own = pairs_of(x, name)
+    try: return ImageSet(images, labels, names if own is None else own, source=name, publishable=False)
+    except InputError as e: raise InputError(f"{e}; leave any normalisation out of the images and give normalise=..." if "rescale" in str(e) else str(e)) from None
 
 def _renamed(x, old, new):
     "A set in which classes of the old names have the new ones"
@@ -619,22 +607,25 @@ def _given_split(private, heldout, auxiliary, similar):
 @patch(cls_method=True)
 def from_model(cls: Target,
                module: nn.Module, # images -> logits
-               private, # ImageSet or (images, labels): what it was trained on
+               private, # ImageSet, (images, labels), Dataset or DataLoader: what it was trained on
                classes=None, # class names, one per output: the private ones in the order of the outputs, or new ones; None: those of `private`
                input_range=(0, 1), # what the module expects
                heldout=None, # as many images per class that it has not seen; without: no held-out gap
                auxiliary=None, # images of the same distribution, for attacks
                similar=None, # images of a similar one
+               normalise=None, # (means, standard deviations) or one of `NORMALISATIONS`, applied after the range
+               unchecked=False, # take a module that the trial refuses, with a remark
               ) -> Target:
-    "Wrap a network that was trained elsewhere"
+    "Wrap a network that was trained elsewhere, after a trial"
     given = _image_set(private, "private", classes)
     if given is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
     private = given if classes is None else named(given, classes)
-    model = _wrap(module, input_range)
-    _try(model, private)
     heldout, own = (_renamed(_image_set(x, n, private.names), given.names, private.names) for x, n in ((heldout, "heldout"), (auxiliary, "auxiliary")))
-    s, near = _given_split(private, _same_law(private, heldout), own, _image_set(similar, "similar"))
+    heldout = _same_law(private, heldout)
+    others = None if heldout is None else (heldout.images, heldout.labels)
+    model, info = examine(module, private.images, private.labels, private.names, input_range, normalise, others, unchecked)
+    s, near = _given_split(private, heldout, own, _image_set(similar, "similar"))
     recipe = Recipe(private.source, private.hash, len(private), type(module).__name__, init="default", training=UNTRAINED, variant="from_model")
-    key = content_hash("given", fingerprint(model), model.low, model.high, private.hash, code_key("drlit.targets"))
+    key = content_hash("given", fingerprint(model), model.low, model.high, list(map(str, model.form)), private.hash, code_key("drlit.targets"))
     history = dict(epochs=0, loss=[], accuracy=[], stopped=False, seconds=0.)
-    return cls(model, recipe, s, _info(model, s, history), key, history, near)
+    return cls(model, recipe, s, info | {k: history[k] for k in ("epochs", "stopped", "seconds")}, key, history, near)

@@ -7,8 +7,8 @@ __all__ = ['TAG', 'VERSION', 'GRANTS', 'ModelAccess', 'DatasetAccess', 'Training
            'table1_grid', 'show_table1']
 
 # %% ../nbs/02_taxonomy.ipynb #d39d4b9d
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 # %% ../nbs/02_taxonomy.ipynb #8c954c43
 import matplotlib.pyplot as plt
@@ -75,25 +75,30 @@ def _grants(names):
     return frozenset(pick("grant", g, GRANTS) for g in names)
 
 # %% ../nbs/02_taxonomy.ipynb #8b4b3388
-@dataclass(frozen=True)
-class Knowledge:
-    "What an adversary knows beyond n, class names, shape and range (Definition 3.1 of the SoK, with grants); `a <= b`: b knows all that a does"
+class _Facts(NamedTuple):
+    "The components of knowledge, in the order in which they are given"
     training: TrainingType # or its text: any, static, dynamic
     model: ModelAccess # or its text: none, black-box, white-box
     data: DatasetAccess # or its text: none, similar, same
     grants: frozenset = frozenset() # names out of `GRANTS`
 
-    def __post_init__(self):
-        for name, cls in (("training", TrainingType), ("model", ModelAccess), ("data", DatasetAccess)):
-            object.__setattr__(self, name, _member(f"{name} access" if name != "training" else "training type", cls, getattr(self, name)))
-        object.__setattr__(self, "grants", _grants(self.grants))
-        if "aux_labels" in self.grants and self.data is not DatasetAccess.SAME:
-            raise InputError(f"aux_labels needs data = same, not {self.data}: images of another distribution have no true label among the target's classes")
-
+class Knowledge(_Facts):
+    "What an adversary knows beyond n, class names, shape and range (Definition 3.1 of the SoK, with grants); `a <= b`: b knows all that a does"
+    __slots__ = () # a tuple without a dictionary: nothing can be written to it, not even with object.__setattr__
+    def __new__(cls, training, model, data, grants=()):
+        training, model = _member("training type", TrainingType, training), _member("model access", ModelAccess, model)
+        data, grants = _member("data access", DatasetAccess, data), _grants(grants)
+        if "aux_labels" in grants and data is not DatasetAccess.SAME:
+            raise InputError(f"aux_labels needs data = same, not {data}: images of another distribution have no true label among the target's classes")
+        return super().__new__(cls, training, model, data, grants)
+    @classmethod
+    def _make(cls, values): return cls(*values)
     def __le__(self, other):
         if not isinstance(other, Knowledge): return NotImplemented
         return self.training <= other.training and self.model <= other.model and self.data <= other.data and self.grants <= other.grants
     def __lt__(self, other): return NotImplemented if not isinstance(other, Knowledge) else self != other and self <= other
+    def __ge__(self, other): return NotImplemented if not isinstance(other, Knowledge) else other <= self
+    def __gt__(self, other): return NotImplemented if not isinstance(other, Knowledge) else other < self
     def __str__(self): return ", ".join([f"{self.training} training", f"model: {self.model}", f"data: {self.data}", *sorted(self.grants)])
 
 # %% ../nbs/02_taxonomy.ipynb #02c7ae68

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from drlit.core import Shelf, code_key, generator, seeded
+from drlit.core import Shelf, code_key, generator, note, seed_of, seeded
 from drlit.definitions import Reconstruction
+from drlit.models import hook_tables, swept
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge
 from functools import cache

@@ -5,7 +5,8 @@ from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
 from drlit.core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from drlit.data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
-from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
+from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
+from drlit.own_models import examine, pairs_of
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 from fastcore.basics import patch
