@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from drlit.core import generator, seeded
 from drlit.definitions import Reconstruction
-from drlit.profiles import InputError, pick
+from drlit.profiles import Checked, InputError, pick
 from drlit.taxonomy import Knowledge
 from importlib import import_module
 from importlib.resources import files

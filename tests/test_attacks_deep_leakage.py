@@ -7,13 +7,14 @@ from drlit.core import generator, note
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import build
+from drlit.profiles import Count, InputError, Positive, Weight, pick
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
 from drlit.targets import gradient_of, recipe_for, train_target
 from drlit.taxonomy import Knowledge
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.func import functional_call
+from typing import Literal
 import json
 import math
 import pytest

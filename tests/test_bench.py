@@ -19,9 +19,9 @@ from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
-from drlit.models import ARCHS, build, model_files, training_for
+from drlit.models import ARCHS, Training, build, model_files, training_for
 from drlit.profiles import InputError
-from drlit.profiles import InputError, Profile, pick
+from drlit.profiles import InputError, Profile, check, pick, typed, types_of
 from drlit.profiles import Profile
 from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed

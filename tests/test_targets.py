@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from drlit.core import as_images, content_hash, device_of, generator, note, seeded, write_atomic
 from drlit.data import ImageSet, Split, balanced, similar_auxiliary, split
 from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for
-from drlit.profiles import InputError, pick
+from drlit.profiles import Checked, Count, InputError, Name, Seed, Whole, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 from fastcore.basics import patch
 from functools import partial
@@ -14,7 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as st_save
 from torch import Tensor, nn
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 import dis
 import json
 import os

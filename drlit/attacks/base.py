@@ -23,7 +23,7 @@ from torch import Tensor
 # %% ../../nbs/30_attack.ipynb #d00fc99c
 from ..core import generator, seeded
 from ..definitions import Reconstruction
-from ..profiles import InputError, pick
+from ..profiles import Checked, InputError, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/30_attack.ipynb #c5e34fbf
@@ -31,8 +31,8 @@ VERSION = 1 # of what this module computes
 FAMILIES = ("optimisation", "training", "analysis", "null")
 
 @dataclass
-class Attack:
-    "Base of all attacks: the dataclass fields are the options"
+class Attack(Checked):
+    "Base of all attacks: the dataclass fields are the options, compared with their types when an attack is made"
     name: ClassVar[str] = ""
     family: ClassVar[str] = "" # one of `FAMILIES`
     knowledge: ClassVar[Knowledge] = None # the least it needs, whatever the options
