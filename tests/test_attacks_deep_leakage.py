@@ -109,7 +109,7 @@ def test_bad_gradients_are_named():
 # %% ../nbs/39_deep_leakage.ipynb #40998c25
 def test_options():
     "Unknown words are named; more images than classes where each class is found once; known labels stay; what is open is the plan's"
-    for options, says in ((dict(labels="gradient"), "12 images, 10 classes"), (dict(plan="dgl"), "did you mean 'dlg'"), (dict(labels="known"), "unknown labels"), (dict(precision="half"), "unknown precision")):
+    for options, says in ((dict(labels="gradient"), "12 images, 10 classes"), (dict(plan="dgl"), "did you mean 'dlg'"), (dict(labels="known"), "unknown deep_leakage labels"), (dict(precision="half"), "unknown deep_leakage precision")):
         with pytest.raises(InputError, match=says): run(DeepLeakage(**options), lenet_target(12))
     rec = run(DeepLeakage(labels="balanced", steps=1, restarts=1), t := lenet_target(12))
     assert rec.labels.tolist() == sorted(t.truth("dynamic").labels.tolist()) and rec.log["labels"] == "requested"
