@@ -3,13 +3,17 @@ import argparse
 import difflib
 import json
 import os
+import re
 import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 
 import drlit
-from drlit.profiles import InputError, profile, read_grid, visible
+from drlit.profiles import Count, InputError, Name, Permutations, Seed, parsed, profile, read_grid, shown, visible
 
 ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
 
@@ -66,15 +70,21 @@ def near(kind, word, names):
     return InputError(f"unknown {kind} {word!r}; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"))
 
 
-def words(text):
-    "a,b -> ('a', 'b'), each once"
-    return tuple(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
+def given(hint):
+    "What argparse calls for the text of an option: its value, if the type allows it"
+    def read(text):
+        try: return parsed(hint, text, "")
+        except InputError as e: raise argparse.ArgumentTypeError(str(e).removeprefix("=")) from None
+    return read
 
 
-def numbers(text):
-    "1,2 -> (1, 2), each once"
-    try: return tuple(dict.fromkeys(int(w) for w in words(text)))
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, such as 100,200") from None
+def number(least, most, kind=int):
+    "A number in these bounds, as a type for `given`"
+    return Annotated[kind, Ge(least), Le(most)]
+
+
+words, numbers, seeds = given(tuple[Name, ...]), given(tuple[Count, ...]), given(tuple[Seed, ...]) # a,b -> ("a", "b"), each once
+seconds, dollars = Annotated[float, Gt(0), Le(86_400)], Annotated[float, Gt(0), Le(10**6)]
 
 
 # ---------------------------------------------------------------- commands
@@ -302,7 +312,7 @@ def add_bench(sub):
     b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
     b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
-    b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
+    b.add_argument("--seeds", type=seeds, metavar="S,T", help="one repetition each: split, target and attack")
     b.add_argument("--arch", type=words, metavar="A,B", help="target architectures: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
     b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, pretrained (on --similar)")
     b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set; fd@cifar100: in the features that this set trains for all others")
@@ -313,11 +323,11 @@ def add_bench(sub):
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
     b.add_argument("--dry-run", action="store_true", help="only print the plan: cells, what is there already, and the time that the rest will take")
     b.add_argument("--engine", default="local", metavar="E", help="who computes: local (processes on this machine) or ray (default local)")
-    b.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
+    b.add_argument("--jobs", type=given(number(1, 1024)), default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
     b.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, whose machines share the folder --out; without it Ray is started here")
-    b.add_argument("--cpus-per-cell", type=float, default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
-    b.add_argument("--gpus-per-cell", type=float, default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
-    b.add_argument("--retries", type=int, default=2, metavar="R", help="of a cell whose worker died (default 2)")
+    b.add_argument("--cpus-per-cell", type=given(number(0, 1024, float)), default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
+    b.add_argument("--gpus-per-cell", type=given(number(0, 1024, float)), default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
+    b.add_argument("--retries", type=given(number(0, 100)), default=2, metavar="R", help="of a cell whose worker died (default 2)")
     b.add_argument("--known", metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
     b.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     b.set_defaults(do=bench)
@@ -337,8 +347,8 @@ def add_score(sub):
     s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
     s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")
     s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ...; fd and kid need the Inception weights (default mse,psnr,ssim)")
-    s.add_argument("--permutations", type=int, default=999, metavar="B", help="of the held-out test (default 999)")
-    s.add_argument("--seed", type=int, default=0, metavar="S", help="of permutations and bootstrap (default 0)")
+    s.add_argument("--permutations", type=given(Permutations), default=999, metavar="B", help="of the held-out test (default 999)")
+    s.add_argument("--seed", type=given(Seed), default=0, metavar="S", help="of permutations and bootstrap (default 0)")
     s.add_argument("--json", action="store_true", help="as a JSON list, one object per metric")
     s.set_defaults(do=score)
 
@@ -364,16 +374,26 @@ def add_claims(sub):
 
 def pair(text):
     "IN,OUT -> two prices"
-    try: low, high = map(float, text.split(","))
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not two prices, such as 2.5,10") from None
-    return low, high
+    wrong = argparse.ArgumentTypeError(f"{shown(text)} is not two prices, such as 2.5,10")
+    if text.count(",") != 1: raise wrong
+    try: return tuple(parsed(number(0, 10**6, float), price, "") for price in text.split(","))
+    except InputError: raise wrong from None
 
 
 def assignment(text):
     "NAME=JSON -> (name, value)"
     name, _, value = text.partition("=")
-    try: return name, json.loads(value)
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a JSON value, such as temperature=1 or max_tokens=null") from None
+    def refuse(word): raise ValueError(word)
+    try: found = name.strip(), json.loads(value, parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError): found = "", None
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", found[0], re.ASCII): raise argparse.ArgumentTypeError(f"{shown(text)} is not NAME=VALUE with a JSON value, such as temperature=1 or max_tokens=null")
+    return found
+
+
+def finite(text):
+    "A number of JSON that a float can hold"
+    if abs(float(text)) == float("inf"): raise ValueError(text)
+    return float(text)
 
 
 def add_judge(sub):
@@ -384,19 +404,19 @@ def add_judge(sub):
     j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")
     j.add_argument("--controls", type=words, metavar="A,B", help="null adversaries of the same runs, judged the same way")
     j.add_argument("--over", default="size", metavar="F", help="what candidates differ in: size, variant or arch (default size)")
-    j.add_argument("--arch", metavar="A"), j.add_argument("--variant", metavar="V"), j.add_argument("--size", type=int, metavar="N")
-    j.add_argument("--seed", type=int, metavar="S", help="of the cells, where a run has several")
+    j.add_argument("--arch", metavar="A"), j.add_argument("--variant", metavar="V"), j.add_argument("--size", type=given(Count), metavar="N")
+    j.add_argument("--seed", type=given(Seed), metavar="S", help="of the cells, where a run has several")
     j.add_argument("--model", metavar="M", help="as the endpoint calls it"), j.add_argument("--base-url", metavar="URL", help="of the endpoint (default: OpenAI's)")
     j.add_argument("--metric", default="ssim", metavar="M", help="the judge where no model is named: ssim, mse, lpips, ... (default ssim)")
-    j.add_argument("--votes", type=int, default=5, metavar="V", help="per target (default 5)"), j.add_argument("--targets", type=int, default=1000, metavar="N", help="at most so many, drawn at random (default 1000)")
+    j.add_argument("--votes", type=given(number(1, 1000)), default=5, metavar="V", help="per target (default 5)"), j.add_argument("--targets", type=given(number(1, 10**6)), default=1000, metavar="N", help="at most so many, drawn at random (default 1000)")
     j.add_argument("--mode", default="all", metavar="M", help="all candidates at once (all) or two by two (pairs)")
     j.add_argument("--order", default="shuffled", metavar="O", help="shuffled anew for each vote, or fixed as in the paper")
     j.add_argument("--question", metavar="TEXT", help="another wording; {k} stands for the number of candidates")
     j.add_argument("--equal", action="store_true", help="let every option offer equally many reconstructions of a class")
     j.add_argument("--held-out", action="store_true", help="a control: the same candidates, for held-out images in place of the private ones")
-    j.add_argument("--concurrency", type=int, metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=float, metavar="R", help="requests a minute, at most")
-    j.add_argument("--timeout", type=float, metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=int, metavar="PX", help="longer side of the images sent (default 256)")
-    j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=float, metavar="USD", help="stop before it is exceeded")
+    j.add_argument("--concurrency", type=given(number(1, 1000)), metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=given(Annotated[float, Gt(0), Le(10**6)]), metavar="R", help="requests a minute, at most")
+    j.add_argument("--timeout", type=given(seconds), metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=given(number(8, 4096)), metavar="PX", help="longer side of the images sent (default 256)")
+    j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=given(dollars), metavar="USD", help="stop before it is exceeded")
     j.add_argument("--set", type=assignment, action="append", metavar="K=V", help="further field of the request, such as temperature=1; may be repeated")
     j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
     j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
@@ -407,9 +427,19 @@ def add_status(sub):
     text = "What a run in this folder has done, is doing (by whom, since when) and still has to do, and what failed. On a terminal it looks again until the run is done; Ctrl-C ends the looking, not the run."
     t = sub.add_parser("status", help="done, running, failed, time left", description=text)
     t.add_argument("folder", metavar="DIR", help="or the address of a run")
-    t.add_argument("--every", type=float, default=2, metavar="S", help="seconds between looks (default 2)")
+    t.add_argument("--every", type=given(number(.1, 86_400, float)), default=2, metavar="S", help="seconds between looks (default 2)")
     t.add_argument("--once", action="store_true", help="look once, on a terminal too")
     t.set_defaults(do=status)
+
+
+def joined(argv):
+    "`--seeds -1,2` as `--seeds=-1,2`, which argparse would take for an option"
+    out = []
+    for word in argv:
+        takes = out and out[-1].startswith("--") and "=" not in out[-1] and out[-1] != "--"
+        if takes and re.match(r"-[\d.,∞]|-(inf|nan)", word, re.IGNORECASE): out[-1] += f"={word}"
+        else: out.append(word)
+    return out
 
 
 def parse(argv):
@@ -418,7 +448,7 @@ def parse(argv):
     commands = [a for a in p._actions if isinstance(a, argparse._SubParsersAction)][0].choices
     first = next((a for a in argv if not a.startswith("-")), None)
     if first is not None and first not in commands: raise near("command", first, list(commands))
-    args, rest = p.parse_known_args(argv)
+    args, rest = p.parse_known_args(joined(argv))
     if rest:
         if rest[0].startswith("-"): raise near("option", rest[0].split("=")[0], commands[args.command].known() if args.command else p.known())
         raise InputError(f"unexpected argument {rest[0]!r}; see `drlit {args.command} --help`")
@@ -428,15 +458,24 @@ def parse(argv):
     return args
 
 
+REMEDIES = { # errors of the machine -> what can be done
+    MemoryError: "out of memory; use smaller --sizes, fewer --jobs, smaller images or a smaller batch in the options",
+    RecursionError: "nested too deeply; write it flatter",
+    ImportError: "a library cannot be loaded; raise the limits on memory and processes (ulimit -v, ulimit -u), or install drlit again",
+    OverflowError: "a number is too large; use a smaller one",
+}
+
+
 def one_line(error):
     "An error as one line"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         from drlit.records import remedy
-        where = visible(where)
         told = "check the address, the network and your credentials" if "://" in where else remedy(error)
-        return f"{where}{error.strerror}; {told}, then run the same command again: finished cells are kept"
-    return visible(" ".join(str(error).split()))
+        return visible(f"{where}{error.strerror}; {told}, then run the same command again: finished cells are kept")
+    for kind, told in REMEDIES.items():
+        if isinstance(error, kind): return visible(f"{told} ({str(error).strip() or kind.__name__})")
+    return visible(str(error).strip() if isinstance(error, InputError) else " ".join(str(error).split()))
 
 
 def note(message, category, *rest, **more):
@@ -446,19 +485,21 @@ def note(message, category, *rest, **more):
 def main(argv=None):
     "Run the command; the exit code"
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = note
             args = parse(list(sys.argv[1:] if argv is None else argv))
-            return args.do(args)
+            code = args.do(args)
+        if sys.stdout is not None: sys.stdout.flush() # so that a full disk or a closed pipe is noticed here
+        return code
     except BrokenPipeError: # e.g. `drlit attacks | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("drlit: interrupted; the same command again continues from here", file=sys.stderr)
         return 130
-    except (InputError, OSError) as e:
+    except (InputError, OSError, *REMEDIES) as e:
         if os.environ.get("DRLIT_DEBUG") == "1": raise
         print(f"drlit: {one_line(e)}", file=sys.stderr)
         return 2

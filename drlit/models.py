@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 # %% ../nbs/21_models.ipynb #a6dbe327
 import torch
@@ -34,7 +35,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 # %% ../nbs/21_models.ipynb #94972c81
 from .core import as_images, device_of, generator, progress, read_file, read_json, seeded, write_atomic, write_json
-from .profiles import InputError, pick
+from .profiles import Checked, Count, InputError, Positive, Share, Weight, Whole, pick
 
 # %% ../nbs/21_models.ipynb #996421d0
 def padding(height: int, width: int, # pixels
@@ -212,19 +213,23 @@ def build(arch: str, # one of `ARCHS`
 
 # %% ../nbs/21_models.ipynb #cf4e968d
 @dataclass(frozen=True)
-class Training:
+class Training(Checked):
     "How a target is trained; part of its recipe"
-    optimizer: str = "adam" # "adam", "sgd" (momentum 0.9), or "normalised_gd" (full batch, step lr/loss)
-    lr: float = 1e-3 # step size
-    batch: int = 64 # images per step
-    min_epochs: int = 30
-    max_epochs: int = 300
-    stop_accuracy: float = 1. # eval-mode accuracy on the training images
-    stop_loss: float = .01 # mean cross-entropy, nats
-    patience: int = 5 # consecutive epochs that must satisfy both
-    weight_decay: float = 0. # l2 penalty of the optimiser
-    dtype: str = "model" # "float32", "float64", or "model" = what `build` chose
+    optimizer: Literal["adam", "sgd", "normalised_gd"] = "adam" # "adam", "sgd" (momentum 0.9), or "normalised_gd" (full batch, step lr/loss)
+    lr: Positive = 1e-3 # step size
+    batch: Count = 64 # images per step
+    min_epochs: Whole = 30
+    max_epochs: Whole = 300
+    stop_accuracy: Share = 1. # eval-mode accuracy on the training images
+    stop_loss: Weight = .01 # mean cross-entropy, nats
+    patience: Count = 5 # consecutive epochs that must satisfy both
+    weight_decay: Weight = 0. # l2 penalty of the optimiser
+    dtype: Literal["model", "float32", "float64"] = "model" # "float32", "float64", or "model" = what `build` chose
     __hash_name__ = "Training"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_epochs < self.min_epochs: raise InputError(f"max_epochs={self.max_epochs} is below min_epochs={self.min_epochs}; raise the one or lower the other")
 
 # %% ../nbs/21_models.ipynb #fa07aa9a
 def is_done(loss: list, accuracy: list, # one value per epoch so far
@@ -296,9 +301,6 @@ def training_for(arch: str, # one of `ARCHS`
 # %% ../nbs/21_models.ipynb #c5ca6f61
 def check_fit(model, images, labels, t: Training):
     "`InputError` where this training cannot run"
-    pick("optimizer", t.optimizer, OPTIMIZERS), pick("dtype", t.dtype, ("model", "float32", "float64"))
-    if not (t.lr > 0 and t.batch >= 1 and t.patience >= 1 and t.max_epochs >= t.min_epochs >= 0):
-        raise InputError(f"{t}: lr must be above 0, batch and patience at least 1, max_epochs at least min_epochs")
     if len(images) != len(labels): raise InputError(f"{len(images)} images and {len(labels)} labels; give one label per image")
     classes = model.spec["classes"] if hasattr(model, "spec") else 1 + int(labels.max())
     if labels.min() < 0 or labels.max() >= classes: raise InputError(f"labels from {labels.min()} to {labels.max()}; the model has {classes} classes, 0 to {classes - 1}")

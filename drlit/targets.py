@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 # %% ../nbs/22_targets.ipynb #c16d3016
 import torch
@@ -34,7 +34,7 @@ from .core import Shelf, as_images, code_key, content_hash, device_of, generator
 from .data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
 from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from .own_models import examine, pairs_of
-from .profiles import InputError, pick
+from .profiles import Checked, Count, InputError, Name, Seed, Whole, pick
 from .taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 
 # %% ../nbs/22_targets.ipynb #21803103
@@ -45,24 +45,25 @@ UNTRAINED = Training(min_epochs=0, max_epochs=0) # the network as initialised, a
 
 # %% ../nbs/22_targets.ipynb #96f00a23
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     "Everything that determines a target"
     data: str # name of the data set
     data_hash: str # its content hash
-    size: int # private images of the (base) model
-    arch: str = "cnn" # one of `drlit.models.ARCHS`
-    seed: int = 0 # of the split, the weights and the order of images
-    update_size: int = 0 # images in the update set; 0: a static target only
-    update_index: int = 0 # which update set
-    width: int | None = None # None: the architecture's own
-    bn: str = "updated" # or "frozen"
-    init: str | None = None # "default", "uniform", "small", or "pretrained" on the similar set; None: the architecture's own
+    size: Count # private images of the (base) model
+    arch: Name = "cnn" # one of `drlit.models.ARCHS`
+    seed: Seed = 0 # of the split, the weights and the order of images
+    update_size: Whole = 0 # images in the update set; 0: a static target only
+    update_index: Whole = 0 # which update set
+    width: Count | None = None # None: the architecture's own
+    bn: Literal["updated", "frozen"] = "updated" # or "frozen"
+    init: Literal["default", "uniform", "small", "pretrained"] | None = None # "default", "uniform", "small", or "pretrained" on the similar set; None: the architecture's own
     training: Training | None = None # None: the architecture's own
     update: Training = UPDATE # how the update set is learnt
     variant: str = "plain" # defences and other changes, by name
     __hash_name__ = "Recipe"
 
     def __post_init__(self):
+        super().__post_init__()
         if self.training is None: object.__setattr__(self, "training", training_for(self.arch))
         if self.init is None: object.__setattr__(self, "init", ARCHS[self.arch].init)
 

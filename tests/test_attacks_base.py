@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from drlit.core import Shelf, code_key, generator, note, seed_of, seeded
 from drlit.definitions import Reconstruction
 from drlit.models import hook_tables, swept
-from drlit.profiles import InputError, pick
+from drlit.profiles import Checked, InputError, pick
 from drlit.taxonomy import Knowledge
 from functools import cache
 from importlib import import_module

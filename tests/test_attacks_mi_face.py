@@ -8,9 +8,10 @@ from drlit.attacks.class_inversion import start
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, Training, fit, logits
-from drlit.profiles import InputError, pick
+from drlit.profiles import Count, InputError, Positive, Share, pick
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
+from typing import Literal
 import math
 import pytest
 import torch

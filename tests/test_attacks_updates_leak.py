@@ -8,14 +8,15 @@ from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import ARCHS, OPTIMIZERS, Training, build, fit, logits, training_for
 from drlit.models import Training, build, fit, logits
+from drlit.profiles import Count, Fraction, InputError, Name, Positive, Weight, pick
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
 from drlit.targets import UPDATE, recipe_for, train_target, updated
 from drlit.taxonomy import Knowledge, NotApplicable
 from drlit.taxonomy import NotApplicable
 from functools import partial
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
+from typing import Literal
 import itertools
 import joblib
 import numpy as np

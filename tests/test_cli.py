@@ -344,15 +344,15 @@ def test_a_folder_that_cannot_be_written(drl, tmp_path):
 
 
 def test_a_failed_cell_is_a_row_and_exit_code_1(drl, home, tmp_path):
-    (tmp_path / "bad.ini").write_text(SETTINGS.replace("steps = 5", "steps = -1"), encoding="utf-8")
+    (tmp_path / "bad.ini").write_text(SETTINGS.replace("mi_face, nulls", "revealer, nulls") + "[quick:revealer]\nbatch = 100000\n", encoding="utf-8")
     done = drl("bench", "--out", tmp_path / "out", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
     assert done.returncode == 1 and "failed" in done.stdout and done.stderr.strip().splitlines()[-1].startswith("drlit: ")
     frame = pd.read_csv(tmp_path / "out" / "results.csv")
     failed = frame[frame.status == "failed"]
-    assert set(failed.attack) == {"mi_face"} and failed.error.str.contains("-1").all() and failed.value.isna().all()
-    assert set(frame[frame.attack != "mi_face"].status) == {"ok"}
+    assert set(failed.attack) == {"revealer"} and failed.error.str.contains("100000").all() and failed.value.isna().all()
+    assert set(frame[frame.attack != "revealer"].status) == {"ok"}
     assert "Traceback" in json.loads(next((tmp_path / "out" / "failures").iterdir()).read_text())["traceback"]
-    assert "1 failed" not in drl("status", tmp_path / "out").stdout and "failed: mi_face" in drl("status", tmp_path / "out").stdout
+    assert "1 failed" not in drl("status", tmp_path / "out").stdout and "failed: revealer" in drl("status", tmp_path / "out").stdout
     again = drl("bench", "--out", tmp_path / "out", "--retry-failed", "--jobs", "2", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
     assert again.returncode == 1 and "--retry-failed tries again" in again.stderr
 
@@ -370,9 +370,9 @@ BAD = [
     (["bench", "--data", "digit"], "did you mean 'digits'"),
     (["bench", "--similar", "glyph"], "did you mean 'glyphs'"),
     (["bench", "--device", "cdua"], "did you mean 'cuda'"),
-    (["bench", "--sizes", "0"], "size 0"),
+    (["bench", "--sizes", "0"], "--sizes: '0'"),
     (["bench", "--sizes=-5"], "-5"),
-    (["bench", "--sizes", "ten"], "whole numbers"),
+    (["bench", "--sizes", "ten"], "whole number"),
     (["bench", "--sizes", ""], "--sizes"),
     (["bench", "--sizes", "5000"], "largest size that fits is 600"),
     (["bench", "--data", "missing.npz"], "missing.npz"),
@@ -396,7 +396,7 @@ BAD = [
     (["bench", "--engine", "rey"], "did you mean 'ray'"),
     (["bench", "--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at '127.0.0.1:1'"),
     (["bench", "--address", "127.0.0.1:6379"], "--engine ray"),
-    (["bench", "--jobs", "0"], "jobs = 0"),
+    (["bench", "--jobs", "0"], "--jobs: '0'"),
     (["bench", "--variants", "frozenbn"], "did you mean 'frozen_bn'"),
     (["bench", "--grid", "none.toml"], "no grid file none.toml"),
     (["bench", "--grid", "none.toml", "--profile", "quick"], "--grid and --profile"),

@@ -7,7 +7,7 @@ from drlit.core import Shelf, as_images, code_key, content_hash, device_of, gene
 from drlit.data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
 from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from drlit.own_models import examine, pairs_of
-from drlit.profiles import InputError, pick
+from drlit.profiles import Checked, Count, InputError, Name, Seed, Whole, pick
 from drlit.taxonomy import Knowledge, NotApplicable, TrainingType, keyed
 from fastcore.basics import patch
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as st_save
 from torch import Tensor, nn
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 import dis
 import hashlib
 import json

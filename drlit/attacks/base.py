@@ -25,7 +25,7 @@ from torch import Tensor
 from ..core import Shelf, code_key, generator, note, seed_of, seeded
 from ..definitions import Reconstruction
 from ..models import hook_tables, swept
-from ..profiles import InputError, pick
+from ..profiles import Checked, InputError, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/30_attack.ipynb #c5e34fbf
@@ -33,8 +33,8 @@ TAG, VERSION = "attacks.base", 2 # of what this module computes; 2: attacks get 
 FAMILIES = ("optimisation", "training", "analysis", "null")
 
 @dataclass
-class Attack:
-    "Base of all attacks: the dataclass fields are the options"
+class Attack(Checked):
+    "Base of all attacks: the dataclass fields are the options, compared with their types when an attack is made"
     name: ClassVar[str] = ""
     family: ClassVar[str] = "" # one of `FAMILIES`
     knowledge: ClassVar[Knowledge] = None # the least it needs, whatever the options

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Literal
 
 # %% ../../nbs/42_bias_rec.ipynb #e567263b
 import torch
@@ -26,7 +27,7 @@ from .base import Attack, register
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import training_for
-from ..profiles import InputError, pick
+from ..profiles import Count, InputError, Positive, Weight, Whole, pick
 from ..taxonomy import Knowledge, NotApplicable
 
 # %% ../../nbs/42_bias_rec.ipynb #03d47711
@@ -100,19 +101,19 @@ def penalty(x: Tensor, lam: Tensor, lam_min: float) -> Tensor:
 @dataclass
 class BiasRec(Attack):
     "Find images whose gradients make up the parameters [@haim2022reconstructing; several classes: @buzaglo2023deconstructing]"
-    steps: int = 500 # of a search
-    lr: float = .01 # of the images, in [0,1]
-    lr_lam: float = .05 # of the multipliers
-    spread: float = .005 # standard deviation of the start around grey
-    lam_min: float = .1 # multipliers below are penalised, so that no candidate dies
-    alpha: float = 30. # sharpness of the smooth ReLU at the start
-    alpha_last: float = 300. # and from four fifths of the steps on
-    optimiser: str = "adam" # with a cosine schedule; or "sgd" with momentum 0.9, the original's
-    candidates: int = 2 # per image to be reconstructed
-    restarts: int = 2 # searches; the one with the least loss is kept
-    again: int = 2 # times that a search which diverges is begun anew, each time with a tenth of the rates
-    most_images: int = 40 # more are refused
-    most_loss: float = 1e-6 # nats; a model whose training loss must be above is refused
+    steps: Count = 500 # of a search
+    lr: Positive = .01 # of the images, in [0,1]
+    lr_lam: Positive = .05 # of the multipliers
+    spread: Weight = .005 # standard deviation of the start around grey
+    lam_min: Weight = .1 # multipliers below are penalised, so that no candidate dies
+    alpha: Positive = 30. # sharpness of the smooth ReLU at the start
+    alpha_last: Positive = 300. # and from four fifths of the steps on
+    optimiser: Literal["adam", "sgd"] = "adam" # with a cosine schedule; or "sgd" with momentum 0.9, the original's
+    candidates: Count = 2 # per image to be reconstructed
+    restarts: Count = 2 # searches; the one with the least loss is kept
+    again: Whole = 2 # times that a search which diverges is begun anew, each time with a tenth of the rates
+    most_images: Count = 40 # more are refused
+    most_loss: Positive = 1e-6 # nats; a model whose training loss must be above is refused
     name, family, knowledge = "bias_rec", "analysis", Knowledge("static", "white-box", "none")
     own_target = dict(arch="homogeneous_mlp", sizes=(20, 40))
     quick = dict(steps=30, restarts=1)
@@ -234,7 +235,6 @@ def check_loss(margins: Tensor, y: Tensor, names, most: float) -> float:
 # %% ../../nbs/42_bias_rec.ipynb #b8389ad7
 def searches(a: BiasRec, model, state, shape, y: Tensor, seed: int) -> tuple: # (Candidates of those that ended, least loss first; dicts of those given up)
     "As many searches as there are restarts; one that diverges is begun anew with a tenth of the rates"
-    pick("optimiser", a.optimiser, ("adam", "sgd"))
     found, lost = [], []
     for r in range(a.restarts):
         for k in range(a.again + 1):

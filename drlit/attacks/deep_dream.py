@@ -7,11 +7,14 @@ __all__ = ['TAG', 'VERSION', 'DeepDream']
 
 # %% ../../nbs/33_deep_dream.ipynb #a990667e
 from dataclasses import dataclass
+from typing import Literal
 
 # %% ../../nbs/33_deep_dream.ipynb #0386e1ed
 from .base import Attack, register
 from .class_inversion import Term, cross_entropy, jitter_of, priors, settle
+from .class_inversion import VERSION as ENGINE
 from ..definitions import Reconstruction
+from ..profiles import Count, Positive, Weight, Whole
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/33_deep_dream.ipynb #8a456a87
@@ -22,12 +25,12 @@ TAG, VERSION = "attacks.deep_dream", 1 # of what this module computes
 @dataclass
 class DeepDream(Attack):
     "MI-Face's cost with total variation and l2 as image priors, seen through a jitter (Yin et al., 2020, without the feature term)"
-    steps: int = 300 # of Adam
-    lr: float = .1 # first step size, falling to 0 along a cosine
-    a_tv: float = 2. # weight of the total variation, per image and pixel
-    a_l2: float = .01 # weight of the distance from grey, per image and pixel
-    jitter: int | None = None # pixels; None = a sixteenth of the longer side
-    x0: str = "uniform" # start: "uniform" noise, "zeros" or "grey"
+    steps: Count = 300 # of Adam
+    lr: Positive = .1 # first step size, falling to 0 along a cosine
+    a_tv: Weight = 2. # weight of the total variation, per image and pixel
+    a_l2: Weight = .01 # weight of the distance from grey, per image and pixel
+    jitter: Whole | None = None # pixels; None = a sixteenth of the longer side
+    x0: Literal["uniform", "zeros", "grey"] = "uniform" # start: "uniform" noise, "zeros" or "grey"
     name, family, knowledge = "deep_dream", "optimisation", Knowledge("static", "white-box", "none")
     version = 11 # enters the seeds of its draws
     quick = dict(steps=10)

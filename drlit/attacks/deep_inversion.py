@@ -10,6 +10,7 @@ __all__ = ['TAG', 'VERSION', 'called', 'bn_layers', 'listening', 'layer_distance
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 # %% ../../nbs/34_deep_inversion.ipynb #f4744fdb
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from .base import Attack, register
 from .class_inversion import Term, cross_entropy, jitter_of, priors, settle
 from ..definitions import Reconstruction
-from ..profiles import InputError
+from ..profiles import Count, InputError, Positive, Weight, Whole
 from ..taxonomy import Knowledge, NotApplicable
 
 # %% ../../nbs/34_deep_inversion.ipynb #666a1582
@@ -81,15 +82,15 @@ def statistics_term(layers: dict, heard: dict, weight: float, first: float) -> T
 @dataclass
 class DeepInversion(Attack):
     "DeepDream on batches whose statistics match those of the model's BatchNorm layers (Yin et al., 2020)"
-    steps: int = 300 # of Adam
-    lr: float = .1 # first step size, falling to 0 along a cosine
-    a_f: float = 1. # weight of R_f, the distance of batch statistics from running statistics
-    first_bn: float = 1. # how often the first layer counts in R_f
-    a_tv: float = .1 # weight of the total variation, per image and pixel
-    a_l2: float = 0. # weight of the distance from grey, per image and pixel
-    batch: int = 100 # images whose statistics are matched together, at most; each batch has the label mix of the whole
-    jitter: int | None = 0 # pixels; None = a sixteenth of the longer side
-    x0: str = "uniform" # start: "uniform" noise, "zeros" or "grey"
+    steps: Count = 300 # of Adam
+    lr: Positive = .1 # first step size, falling to 0 along a cosine
+    a_f: Weight = 1. # weight of R_f, the distance of batch statistics from running statistics
+    first_bn: Weight = 1. # how often the first layer counts in R_f
+    a_tv: Weight = .1 # weight of the total variation, per image and pixel
+    a_l2: Weight = 0. # weight of the distance from grey, per image and pixel
+    batch: Count = 100 # images whose statistics are matched together, at most; each batch has the label mix of the whole
+    jitter: Whole | None = 0 # pixels; None = a sixteenth of the longer side
+    x0: Literal["uniform", "zeros", "grey"] = "uniform" # start: "uniform" noise, "zeros" or "grey"
     name, family, knowledge = "deep_inversion", "optimisation", Knowledge("static", "white-box", "none")
     version = 11 # enters the seeds of its draws
     quick, quick_target = dict(steps=10), dict(arch="cnn")

@@ -11,6 +11,7 @@ __all__ = ['TAG', 'VERSION', 'DISTANCES', 'PLANS', 'head', 'features_of_one', 'l
 # %% ../../nbs/39_deep_leakage.ipynb #c7a77bc4
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 # %% ../../nbs/39_deep_leakage.ipynb #3d771445
 import torch
@@ -22,7 +23,7 @@ from torch.func import functional_call
 from .base import Attack, register
 from ..core import generator, note
 from ..definitions import Reconstruction
-from ..profiles import InputError, pick
+from ..profiles import Count, InputError, Positive, Weight, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/39_deep_leakage.ipynb #2f6b954b
@@ -294,15 +295,15 @@ def invert_gradient(model: nn.Module, # images in [0,1] -> logits, in evaluation
 @dataclass
 class DeepLeakage(Attack):
     "Find images and labels that cause the observed gradient (Zhu et al., 2019)"
-    plan: str = "dlg" # one of `PLANS`: "dlg" (L-BFGS, squared distance) or "cosine" (Adam, cosine, total variation, box)
-    steps: int | None = None # this and the next six: None = the plan's
-    lr: float | None = None # step length
-    tv: float | None = None # weight of the total variation
-    accept: float | None = None # relative distance at which the gradient counts as matched
-    restarts: int | None = None # attempts at most; the best gradient match is kept
-    budget: int | None = None # evaluations of the objective, all attempts together
-    precision: str | None = None # of the search: "float64" or "float32"
-    labels: str = "optimised" # with the images; "gradient": read off the last layer first; "balanced": the counts that everybody knows
+    plan: Literal["dlg", "cosine"] = "dlg" # one of `PLANS`: "dlg" (L-BFGS, squared distance) or "cosine" (Adam, cosine, total variation, box)
+    steps: Count | None = None # this and the next six: None = the plan's
+    lr: Positive | None = None # step length
+    tv: Weight | None = None # weight of the total variation
+    accept: Weight | None = None # relative distance at which the gradient counts as matched
+    restarts: Count | None = None # attempts at most; the best gradient match is kept
+    budget: Count | None = None # evaluations of the objective, all attempts together
+    precision: Literal["float64", "float32"] | None = None # of the search: "float64" or "float32"
+    labels: Literal["optimised", "gradient", "balanced"] = "optimised" # with the images; "gradient": read off the last layer first; "balanced": the counts that everybody knows
     check: bool = True # refuse a gradient whose last layer cannot come from this model
     name, family, knowledge = "deep_leakage", "optimisation", Knowledge("dynamic", "white-box", "none")
     quick = dict(steps=3, restarts=2)

@@ -10,6 +10,7 @@ __all__ = ['TAG', 'VERSION', 'FLOOR', 'SHIFT', 'FEATURES', 'KEYS', 'shifted', 'a
 # %% ../../nbs/40_inv_alignment.ipynb #fac7994f
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 # %% ../../nbs/40_inv_alignment.ipynb #d3df5fcb
 import torch
@@ -21,7 +22,7 @@ from .base import Attack, register
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import decoder
-from ..profiles import InputError, pick
+from ..profiles import Count, InputError, Part, Positive, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/40_inv_alignment.ipynb #97193ebd
@@ -135,16 +136,16 @@ KEYS = dict(one_hot=one_hots, auxiliary=of_auxiliary)
 @dataclass
 class InvAlignment(Attack):
     "Decode posteriors with a network trained on those of auxiliary images (Yang et al., 2019); here the answer of a model that is certain of the class"
-    keys: str = "one_hot" # what is decoded: certainty, or the answers to "auxiliary" images of the class
-    truncation: int | None = None # posteriors kept, in training and at attack time; None = 1 for one-hots, else all
-    features: str = "log" # or "posteriors"
-    queries: int = 5_000 # auxiliary images, at most
-    validation: float = .2 # share of them that chooses the decoder
-    steps: int = 600
-    every: int = 50 # steps between looks at the validation images
-    batch: int = 64
-    lr: float = 3e-4
-    width: int = 32 # channels before the decoder's last layer
+    keys: Literal["one_hot", "auxiliary"] = "one_hot" # what is decoded: certainty, or the answers to "auxiliary" images of the class
+    truncation: Count | None = None # posteriors kept, in training and at attack time; None = 1 for one-hots, else all
+    features: Literal["log", "posteriors"] = "log" # or "posteriors"
+    queries: Count = 5_000 # auxiliary images, at most
+    validation: Part = .2 # share of them that chooses the decoder
+    steps: Count = 600
+    every: Count = 50 # steps between looks at the validation images
+    batch: Count = 64
+    lr: Positive = 3e-4
+    width: Count = 32 # channels before the decoder's last layer
     name, family, knowledge = "inv_alignment", "training", Knowledge("static", "black-box", "similar")
     version = 11 # enters the seeds of its draws
     quick = dict(steps=10, every=5, width=4)
@@ -168,7 +169,7 @@ class InvAlignment(Attack):
 @dataclass
 class InvAlignmentPosteriors(InvAlignment):
     "The original setting: the posteriors of the target images themselves were observed"
-    keys: str = "observed" # nothing else is decoded here
+    keys: Literal["observed"] = "observed" # nothing else is decoded here
     name, knowledge = "inv_alignment+posteriors", Knowledge("static", "black-box", "similar", ["observed_posteriors"])
 
     def run(self, view, n, seed):

@@ -21,7 +21,7 @@ from .generators import GanPlan, flat, revived, train_gan
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import critic, decoder
-from ..profiles import InputError
+from ..profiles import Checked, Count, Fraction, InputError, Positive, Real, Weight
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/37_kedmi.ipynb #746ea27a
@@ -94,19 +94,14 @@ def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, la
 
 # %% ../../nbs/37_kedmi.ipynb #04f2a21a
 @dataclass(frozen=True)
-class Recovery:
+class Recovery(Checked):
     "How the distributions are optimised"
-    steps: int = 600 # of Adam
-    lr: float = .02 # its step size
-    weight: float = 100. # lambda, of the target's cross-entropy against the critic's realness; 0 = the target has no say
-    draws: int = 1 # samples of each class in a step
-    log_variance: float = 1. # at the start
-    group: int = 60 # classes optimised together: the critic sees them as one minibatch
-
-    def __post_init__(self):
-        if min(self.steps, self.draws, self.group) < 1: raise InputError(f"steps={self.steps}, draws={self.draws}, group={self.group}; expected at least 1 of each")
-        if not self.lr > 0: raise InputError(f"lr={self.lr}; expected a step size above 0")
-        if not self.weight >= 0: raise InputError(f"weight={self.weight}; expected 0 or more")
+    steps: Count = 600 # of Adam
+    lr: Positive = .02 # its step size
+    weight: Weight = 100. # lambda, of the target's cross-entropy against the critic's realness; 0 = the target has no say
+    draws: Count = 1 # samples of each class in a step
+    log_variance: Real = 1. # at the start
+    group: Count = 60 # classes optimised together: the critic sees them as one minibatch
 
 # %% ../../nbs/37_kedmi.ipynb #d3c36856
 def sample(mu: Tensor, log_var: Tensor, # (C, z)
@@ -141,23 +136,23 @@ def recover(G, D, model, # generator, critic, target; the target may be None whe
 @dataclass
 class KEDMI(Attack):
     "A generator taught by the target's soft labels, then a distribution of latents for each class (Chen et al., 2021)"
-    iterations: int = 500 # of the generator's training
-    n_critic: int = 2 # steps of the critic before each of them
-    batch: int = 64 # images per minibatch
-    z: int = 32 # numbers in a latent vector
-    width: int = 8 # channels beside the image
-    gan_lr: float = 1e-3 # step size of the GAN's Adams
-    betas: tuple = (.5, .999) # of the GAN's Adams
-    kernels: int = 16 # of the minibatch discrimination
-    kernel_dims: int = 8 # numbers in each
-    label_weight: float = 1. # of the target's soft labels in the critic's loss; 0 = the generator learns nothing of the target
-    entropy: float = 1e-4 # weight of the labels' entropy in the generator's loss
-    steps: int = 600 # of the recovery
-    lr: float = .02 # its step size
-    weight: float = 100. # lambda, of the target's cross-entropy against the critic's realness; 0 = the target has no say
-    draws: int = 1 # samples of each class in a step
-    log_variance: float = 1. # of the latents at the start
-    group: int = 60 # classes optimised together
+    iterations: Count = 500 # of the generator's training
+    n_critic: Count = 2 # steps of the critic before each of them
+    batch: Count = 64 # images per minibatch
+    z: Count = 32 # numbers in a latent vector
+    width: Count = 8 # channels beside the image
+    gan_lr: Positive = 1e-3 # step size of the GAN's Adams
+    betas: tuple[Fraction, Fraction] = (.5, .999) # of the GAN's Adams
+    kernels: Count = 16 # of the minibatch discrimination
+    kernel_dims: Count = 8 # numbers in each
+    label_weight: Weight = 1. # of the target's soft labels in the critic's loss; 0 = the generator learns nothing of the target
+    entropy: Weight = 1e-4 # weight of the labels' entropy in the generator's loss
+    steps: Count = 600 # of the recovery
+    lr: Positive = .02 # its step size
+    weight: Weight = 100. # lambda, of the target's cross-entropy against the critic's realness; 0 = the target has no say
+    draws: Count = 1 # samples of each class in a step
+    log_variance: Real = 1. # of the latents at the start
+    group: Count = 60 # classes optimised together
     name, family, knowledge = "kedmi", "optimisation", Knowledge("static", "white-box", "similar")
     version = 11 # enters the seeds of its draws
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, kernels=2, kernel_dims=2, steps=3)

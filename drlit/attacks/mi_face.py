@@ -8,12 +8,13 @@ __all__ = ['TAG', 'VERSION', 'LOSSES', 'gamma', 'MIFace']
 # %% ../../nbs/32_mi_face.ipynb #d8ed8d38
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 # %% ../../nbs/32_mi_face.ipynb #a6d18ce3
 from .base import Attack, register
 from .class_inversion import Term, cross_entropy, invert, one_minus_p
 from ..definitions import Reconstruction
-from ..profiles import InputError, pick
+from ..profiles import Count, InputError, Positive, Share, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/32_mi_face.ipynb #3e0f54c5
@@ -34,13 +35,13 @@ def gamma(loss: str, confidence: float | None) -> float | None:
 @dataclass
 class MIFace(Attack):
     "Descend from noise until the model is confident of the label (Fredrikson et al., 2015)"
-    steps: int = 1000 # at most
-    lr: float = .1 # step size
-    loss: str = "ce" # "ce" = -log p, "one_minus_p" = 1 - p
-    confidence: float | None = .99 # an image is done when its label has this probability; None = never
-    window: int | None = 100 # or when its cost is no less than the largest of so many costs before; None = never
-    x0: str = "uniform" # start: "uniform" noise, "zeros" or "grey"
-    optimiser: str = "gd" # "gd" or "adam"
+    steps: Count = 1000 # at most
+    lr: Positive = .1 # step size
+    loss: Literal["ce", "one_minus_p"] = "ce" # "ce" = -log p, "one_minus_p" = 1 - p
+    confidence: Share | None = .99 # an image is done when its label has this probability; None = never
+    window: Count | None = 100 # or when its cost is no less than the largest of so many costs before; None = never
+    x0: Literal["uniform", "zeros", "grey"] = "uniform" # start: "uniform" noise, "zeros" or "grey"
+    optimiser: Literal["gd", "adam"] = "gd" # "gd" or "adam"
     name, family, knowledge = "mi_face", "optimisation", Knowledge("static", "white-box", "none")
     version = 11 # enters the seeds of its draws
     quick = dict(steps=20)

@@ -11,6 +11,7 @@ __all__ = ['TAG', 'VERSION', 'LOSSES', 'top_n', 'pseudo_labelled', 'ConditionalN
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 # %% ../../nbs/38_plgmi.ipynb #9b604163
 import torch
@@ -26,7 +27,7 @@ from .generators import Draw, GanPlan, flat, revived, train_gan
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import Normalise, crop, halvings
-from ..profiles import InputError, pick
+from ..profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole, pick
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/38_plgmi.ipynb #aa114b3e
@@ -216,27 +217,27 @@ def search(G, target, z: Tensor, y: Tensor, loss, augment, steps: int, lr: float
 @dataclass
 class PLGMI(Attack):
     "A conditional generator, trained on the auxiliary images of which the target is surest and steered by it (Yuan et al., 2023)"
-    top_n: int | None = None # auxiliary images per class; None: as many as there would be were they shared out
-    labels: str = "top_n" # of the auxiliary images: by the target, or "random", a control
-    confidence: float | None = None # each class must have an auxiliary image of this probability; None: 1/C
-    alpha: float = .2 # weight of the target in the generator's training; 0: it only labels
-    loss: str = "max_margin" # or "ce", "poincare"
-    steps: int = 100 # of the latent search; 0: draw at random
-    search_lr: float = .1 # its step size (Adam)
-    views: int = 2 # transformed copies of each image shown to the target in the search
-    area: float = .8 # transformations, as in `Augment`: least share of the image that a crop keeps
-    turn: float = 5. # degrees
-    jitter: float = .2 # brightness and contrast
-    flip: float | None = None # probability of a mirror image; None: 0.5 for colour images, 0 for grey ones, which are often characters
-    width: int = 8 # channels of the generator's last and the discriminator's first block
-    spread: float = 1. # of the classes' scales and shifts at the start; the original begins with 0, and has time
-    z: int = 64 # numbers in a latent
-    iterations: int = 600 # of the generator
-    n_critic: int = 1 # steps of the discriminator for each
-    batch: int = 32
-    lr: float = 1e-3
-    betas: tuple = (0., .9) # of Adam
-    checkpoint: int = 250 # iterations between checkpoints
+    top_n: Count | None = None # auxiliary images per class; None: as many as there would be were they shared out
+    labels: Literal["top_n", "random"] = "top_n" # of the auxiliary images: by the target, or "random", a control
+    confidence: Share | None = None # each class must have an auxiliary image of this probability; None: 1/C
+    alpha: Weight = .2 # weight of the target in the generator's training; 0: it only labels
+    loss: Literal["max_margin", "ce", "poincare"] = "max_margin" # or "ce", "poincare"
+    steps: Whole = 100 # of the latent search; 0: draw at random
+    search_lr: Positive = .1 # its step size (Adam)
+    views: Count = 2 # transformed copies of each image shown to the target in the search
+    area: Share = .8 # transformations, as in `Augment`: least share of the image that a crop keeps
+    turn: Weight = 5. # degrees
+    jitter: Share = .2 # brightness and contrast
+    flip: Share | None = None # probability of a mirror image; None: 0.5 for colour images, 0 for grey ones, which are often characters
+    width: Count = 8 # channels of the generator's last and the discriminator's first block
+    spread: Weight = 1. # of the classes' scales and shifts at the start; the original begins with 0, and has time
+    z: Count = 64 # numbers in a latent
+    iterations: Count = 600 # of the generator
+    n_critic: Count = 1 # steps of the discriminator for each
+    batch: Count = 32
+    lr: Positive = 1e-3
+    betas: tuple[Fraction, Fraction] = (0., .9) # of Adam
+    checkpoint: Count = 250 # iterations between checkpoints
     name, family, knowledge = "plgmi", "optimisation", Knowledge("static", "white-box", "similar")
     version = 111 # enters the seeds of its draws
     quick = dict(iterations=4, batch=16, width=2, z=8, steps=3, top_n=4, confidence=0., checkpoint=2)

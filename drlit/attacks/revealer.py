@@ -21,7 +21,7 @@ from .generators import GanPlan, revived, wgan
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import critic, decoder
-from ..profiles import InputError
+from ..profiles import Checked, Count, Fraction, InputError, Positive, Weight
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/36_revealer.ipynb #594e8878
@@ -36,21 +36,14 @@ def prior(view, plan: GanPlan, width: int) -> tuple: # (generator, critic), froz
 
 # %% ../../nbs/36_revealer.ipynb #3ad32f35
 @dataclass(frozen=True)
-class Search:
+class Search(Checked):
     "How latent vectors are optimised"
-    steps: int = 60 # of momentum descent
-    lr: float = .02 # step size
-    momentum: float = .9 # Nesterov's; 0 = plain gradient descent
-    weight: float = 100. # lambda, of the target's cross-entropy against the critic's score; 0 = the target has no say
-    clamp: float | None = 1. # coordinates are kept in [-clamp, clamp]; None = free
-    chunk: int = 256 # images optimised together
-
-    def __post_init__(self):
-        if min(self.steps, self.chunk) < 1: raise InputError(f"steps={self.steps}, chunk={self.chunk}; expected at least 1 of each")
-        if not self.lr > 0: raise InputError(f"lr={self.lr}; expected a step size above 0")
-        if not 0 <= self.momentum < 1: raise InputError(f"momentum={self.momentum}; expected a number from 0 to below 1")
-        if not self.weight >= 0: raise InputError(f"weight={self.weight}; expected 0 or more")
-        if self.clamp is not None and not self.clamp > 0: raise InputError(f"clamp={self.clamp}; expected a number above 0, or None")
+    steps: Count = 60 # of momentum descent
+    lr: Positive = .02 # step size
+    momentum: Fraction = .9 # Nesterov's; 0 = plain gradient descent
+    weight: Weight = 100. # lambda, of the target's cross-entropy against the critic's score; 0 = the target has no say
+    clamp: Positive | None = 1. # coordinates are kept in [-clamp, clamp]; None = free
+    chunk: Count = 256 # images optimised together
 
 # %% ../../nbs/36_revealer.ipynb #11da5a43
 def latent_cost(G, D, model, z: Tensor, y: Tensor, weight: float) -> Tensor: # (B,)
@@ -105,20 +98,20 @@ def search_latents(G, D, model, # generator, critic, target; the target may be N
 @dataclass
 class Revealer(Attack):
     "Search a generator of auxiliary images for what the target takes for the label (GMI; Zhang et al., 2020)"
-    iterations: int = 600 # of the generator's training
-    n_critic: int = 2 # steps of the critic before each of them
-    batch: int = 64 # images per minibatch
-    z: int = 32 # numbers in a latent vector
-    width: int = 8 # channels beside the image
-    gan_lr: float = 1e-3 # step size of the GAN's Adams
-    betas: tuple = (0., .9) # of the GAN's Adams
-    steps: int = 60 # of the latent search
-    lr: float = .02 # its step size
-    momentum: float = .9 # Nesterov's
-    weight: float = 100. # lambda, of the target's cross-entropy against the critic's score; 0 = the target has no say
-    clamp: float | None = 1. # latents are kept in [-clamp, clamp]; None = free
-    restarts: int = 5 # starts per image, between which the target's confidence chooses
-    chunk: int = 256 # images optimised together
+    iterations: Count = 600 # of the generator's training
+    n_critic: Count = 2 # steps of the critic before each of them
+    batch: Count = 64 # images per minibatch
+    z: Count = 32 # numbers in a latent vector
+    width: Count = 8 # channels beside the image
+    gan_lr: Positive = 1e-3 # step size of the GAN's Adams
+    betas: tuple[Fraction, Fraction] = (0., .9) # of the GAN's Adams
+    steps: Count = 60 # of the latent search
+    lr: Positive = .02 # its step size
+    momentum: Fraction = .9 # Nesterov's
+    weight: Weight = 100. # lambda, of the target's cross-entropy against the critic's score; 0 = the target has no say
+    clamp: Positive | None = 1. # latents are kept in [-clamp, clamp]; None = free
+    restarts: Count = 5 # starts per image, between which the target's confidence chooses
+    chunk: Count = 256 # images optimised together
     name, family, knowledge = "revealer", "optimisation", Knowledge("static", "white-box", "similar")
     version = 11 # enters the seeds of its draws
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, steps=3, restarts=2)

@@ -13,6 +13,7 @@ __all__ = ['TAG', 'VERSION', 'FEATURES', 'VARIANTS', 'cut', 'draw_known', 'draw_
 # %% ../../nbs/41_updates_leak.ipynb #9c24ad54
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Literal
 
 # %% ../../nbs/41_updates_leak.ipynb #4e8e5ca0
 import joblib
@@ -27,7 +28,7 @@ from .base import Attack, register
 from ..core import generator, progress, seed_of
 from ..definitions import Reconstruction
 from ..models import ARCHS, OPTIMIZERS, Training, build, fit, logits, training_for
-from ..profiles import InputError, pick
+from ..profiles import Count, Fraction, InputError, Name, Positive, Weight, pick
 from ..taxonomy import Knowledge, NotApplicable
 
 # %% ../../nbs/41_updates_leak.ipynb #cffeeb1f
@@ -106,18 +107,18 @@ def in_parallel(base, images, labels, sets, update, probes, seeds,
 class Practice(Attack):
     "How the attacker practises: the options that shape the shadow updates"
     recipe: bool = False # build, train and update base models as the target was (needs the grant `recipe`); else as assumed by the next seven
-    arch: str = "cnn"
-    width: int | None = None
-    base_epochs: int | None = None # at most; None = the architecture's own limit
-    optimizer: str = "sgd" # of the update, with momentum 0.9
-    lr: float = .001
-    batch: int = 64
-    update_epochs: int = 1
-    concentration: float | None = None # Dirichlet law of a shadow update's class weights; large = uniform draws; None = the class counts that everybody knows
-    base: int = 200 # images of a base model, at most
-    bases: int = 4 # base models; the last quarter validates
-    shadows: int = 400 # updates of all base models together
-    probes: int = 60 # images to ask about
+    arch: Name = "cnn"
+    width: Count | None = None
+    base_epochs: Count | None = None # at most; None = the architecture's own limit
+    optimizer: Literal["adam", "sgd", "normalised_gd"] = "sgd" # of the update, with momentum 0.9
+    lr: Positive = .001
+    batch: Count = 64
+    update_epochs: Count = 1
+    concentration: Positive | None = None # Dirichlet law of a shadow update's class weights; large = uniform draws; None = the class counts that everybody knows
+    base: Count = 200 # images of a base model, at most
+    bases: Count = 4 # base models; the last quarter validates
+    shadows: Count = 400 # updates of all base models together
+    probes: Count = 60 # images to ask about
 
     def builds(self):
         "What the shadow updates depend on; the variants share them"
@@ -390,20 +391,20 @@ VARIANTS = dict(multi=multi, labels=labels_only, single=single)
 @dataclass
 class UpdatesLeak(Practice):
     "Read an update set from the change of posteriors, with a GAN trained on updates of the attacker's own models (Salem et al., 2020)"
-    variant: str = "multi" # "multi" images; "labels": the label distribution alone; "single": an update by one image
-    features: str = "log" # differences of log-posteriors, or of "posteriors"
+    variant: Literal["multi", "labels", "single"] = "multi" # "multi" images; "labels": the label distribution alone; "single": an update by one image
+    features: Literal["log", "posteriors"] = "log" # differences of log-posteriors, or of "posteriors"
     unit: bool = True # divide each delta by its own root mean square first
-    clip: float = 3. # standard deviations
-    epochs: int = 12
-    sets_per_step: int = 8
-    gan_lr: float = 5e-4
-    gan_width: int = 256
-    noise: int = 50 # numbers per image
-    code: int = 50 # numbers that the delta is encoded in
-    dropout: float = .5
-    match: float = 1. # weight of the best-match loss
-    adversarial: float = 1. # weight of the critic's judgement; 0 = no critic
-    samples: int = 50 # per image of the update, before clustering
+    clip: Positive = 3. # standard deviations
+    epochs: Count = 12
+    sets_per_step: Count = 8
+    gan_lr: Positive = 5e-4
+    gan_width: Count = 256
+    noise: Count = 50 # numbers per image
+    code: Count = 50 # numbers that the delta is encoded in
+    dropout: Fraction = .5
+    match: Weight = 1. # weight of the best-match loss
+    adversarial: Weight = 1. # weight of the critic's judgement; 0 = no critic
+    samples: Count = 50 # per image of the update, before clustering
     name, family, knowledge = "updates_leak", "training", Knowledge("dynamic", "black-box", "same")
     quick = dict(width=4, base=40, base_epochs=3, bases=2, shadows=16, probes=20, epochs=2, gan_width=16, samples=5)
 
