@@ -165,6 +165,7 @@ def queries(p: Panel, protocol: Protocol):
 FORMAT = 2 # of the file: 1 had no lines for questions on their way
 REFUSED = ("refusal", "content filter") # faults that say: the judge does not want to
 
+# %% ../nbs/61_judge.ipynb #f2823d62
 class Replies:
     "What is known of the replies of one judge to one panel"
     def __init__(self):
@@ -208,8 +209,10 @@ def whole_lines(path: Path) -> tuple: # (JSON values, the bytes they take)
 # %% ../nbs/61_judge.ipynb #e47d9465
 QUERY = re.compile(r"\d+/\d+(-\d+)+/\d+") # as `Query.key` writes it
 
+# %% ../nbs/61_judge.ipynb #2dbcd45a
 def _amount(x): return type(x) in (int, float) and 0 <= x < math.inf
 
+# %% ../nbs/61_judge.ipynb #579619a3
 def is_reply(r) -> bool:
     "Is this value a line that a judge writes after the first?"
     if not (isinstance(r, dict) and isinstance(r.get("query"), str) and QUERY.fullmatch(r["query"])): return False
@@ -242,6 +245,16 @@ def _locked(path: Path) -> FileLock:
     except OSError as e: raise InputError(f"cannot write replies to {path.parent} ({e.strerror}); name another folder with --out") from None
     return owner
 
+# %% ../nbs/61_judge.ipynb #7f5e6128
+def _append(file, record: dict): # file: open for appending, without a buffer
+    "Write one line, whole or not at all"
+    line, end = (json.dumps(record) + "\n").encode(), file.seek(0, 2)
+    try:
+        if file.write(line) < len(line): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file.name))
+    except OSError:
+        file.truncate(end)
+        raise
+
 # %% ../nbs/61_judge.ipynb #28676a99
 class Journal(Replies):
     "The replies of one judge to one panel, line by line, in a file or in memory"
@@ -263,21 +276,13 @@ class Journal(Replies):
         if self.file.seek(0, 2) > end:
             note(f"{self.path.name}: the last line was cut short and is dropped; its question is asked again")
             self.file.truncate(end)
-        if not lines: self._write({**head, "format": FORMAT})
-
-    def _write(self, record):
-        line, end = (json.dumps(record) + "\n").encode(), self.file.seek(0, 2)
-        try:
-            if self.file.write(line) < len(line): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        except OSError:
-            self.file.truncate(end)
-            raise
+        if not lines: _append(self.file, {**head, "format": FORMAT})
 
     def add(self, **record):
         "Write a record down and count it"
         with self.lock:
             self.take(record)
-            if self.file: self._write(record)
+            if self.file: _append(self.file, record)
 
     def close(self):
         "Release the file"
@@ -446,6 +451,7 @@ BESIDE = re.compile(r"\d+(?:\.\d+)?\s*(?:%|percent\b)" # percentages
                     r"|\b(?:score|confidence|similarity|probability|certainty|rating|ssim|psnr)\b\W{0,9}(?:(?:of|is|about)\b\W{0,3})?\d+(?:\.\d+)?(?:\s*/\s*\d+)?", re.I)
 NUMBER = re.compile(r"(?<![\w.])([+\-]?)(\d+)((?:\.\d+)*)(?:st|nd|rd|th)?(?!\w)")
 
+# %% ../nbs/61_judge.ipynb #06cc8e8f
 def whole_numbers(text: str, k: int) -> str:
     "The text with its usable numbers in brackets, `[3]`, and every other digit gone; zeros, totals and what stands beside an answer are left out"
     text = re.sub(rf"\b({THING}s?)(?:[\s#]*|[-_])(?=\d)", r"\1 ", BESIDE.sub(" ", text), flags=re.I)
@@ -463,6 +469,7 @@ EXPLICIT = [re.compile(p, re.I) for p in (
     rf'\b{THING}\W*\[(\d+)\][\s*"\'),]*(?:(?:is|looks|appears|seems)\s+)?(?:(?:clearly|the|by far|visually)\s+)*{MOST}',
     rf'\b(?:most similar|closest|best match|best)\b(?:\s+(?:candidate|image|option|match|one|to the reference|to image \[0\]))*\s*(?:is|:)\W*(?:{THING}\b\s*)?\W*\[(\d+)\]')]
 
+# %% ../nbs/61_judge.ipynb #c76e9d21
 def explicit(marked: str) -> int | None: # the number
     "The last number that a text of `whole_numbers` gives as its answer"
     found = [(m.start(), int(m[1])) for p in EXPLICIT for m in p.finditer(marked) if int(m[1])]
@@ -483,6 +490,7 @@ def read_answer(text, # what the judge said
     if n is None: return None, fault
     return (n - 1, "") if 1 <= n <= k else (None, "wrong index")
 
+# %% ../nbs/61_judge.ipynb #9534a8ef
 def _only(marked, numbers, cut): # -> (the only number or None, why there is none)
     if cut and not re.fullmatch(rf"\W*(?:{THING}\b)?\W*\[\d+\]\W*", marked, re.I): return None, "cut"
     if REFUSAL.search(marked): return None, "refusal"
@@ -499,6 +507,7 @@ def asked_wait(header) -> float | None: # seconds; None = nothing that can be ke
         except (TypeError, ValueError, OverflowError): return None
     return seconds if seconds >= 0 else None
 
+# %% ../nbs/61_judge.ipynb #5a44438b
 def pause(attempt: int, # from 0
           first: float, # seconds
           asked: float | None = None, # seconds that the server names
@@ -541,12 +550,14 @@ CHECK = "check --base-url: it is no chat-completions endpoint, or something stan
 FAULTS |= {kind: Fault(3, 4, True, False, CHECK) for kind in (
     "too large", "compressed", "nested too deep", "HTML page", "event stream", "wrong content type", "not JSON", "malformed reply", "no choices", "content is no text")}
 
+# %% ../nbs/61_judge.ipynb #422b5ed9
 def longest_row(kind: str, fresh: bool) -> int: # fresh: before the first answer
     "How many useless replies of one kind in a row end the run"
     return 100 if not fresh else 50 if kind in REFUSED else 10
 
 PASSING = ("408", "409", "425", "429") # with 5xx, the statuses that may get better
 
+# %% ../nbs/61_judge.ipynb #e3c96465
 def fault_of(kind: str) -> Fault:
     "The rule of a kind of fault, or of a status"
     if not kind.isdigit(): return FAULTS[kind]
@@ -565,6 +576,7 @@ def _causes(e, seen=()): # an error and all that stand behind it
     for c in (e.__cause__, e.__context__, *getattr(e, "exceptions", ())): seen = _causes(c, [*seen, e])
     return seen
 
+# %% ../nbs/61_judge.ipynb #37c77fab
 def connection_fault(e: Exception, answered: bool) -> CallFault: # answered: had the reply begun?
     "What broke the line, by name"
     behind = _causes(e)
@@ -590,6 +602,7 @@ HINTS = ((r"at most \d+ image|limit.mm|multi.?image|multiple images|too many ima
          (r"context|too long|too large|413", "lower --image-size"),
          (r"^40[13]\b", "check OPENAI_API_KEY"), (r"^404\b", "check --model and --base-url (it often ends in /v1)"))
 
+# %% ../nbs/61_judge.ipynb #140bf986
 def hint_of(status: str, sentence: str) -> str:
     "The remedy of a refused question"
     text = f"{status} {sentence}"
@@ -598,6 +611,7 @@ def hint_of(status: str, sentence: str) -> str:
 # %% ../nbs/61_judge.ipynb #0e15ea4d
 LIMIT = 1 << 20 # bytes of a reply that are read: an answer has hundreds
 
+# %% ../nbs/61_judge.ipynb #0f96e65d
 async def limited(r) -> bytes: # r: a streamed response
     "The body of a reply, unpacked; a `CallFault` where it is larger than `LIMIT`"
     data, packed = bytearray(), r.headers.get("content-encoding", "identity").lower()
@@ -631,6 +645,7 @@ def sentence_of(reply) -> str: # a JSON value
     said = next((error[k] for k in ("message", "detail", "error", "msg") if error.get(k)), error) if isinstance(error, dict) else error
     return said if isinstance(said, str) else json.dumps(said)
 
+# %% ../nbs/61_judge.ipynb #cd31ce0a
 def refused(status: int, data: bytes, kind: str, header) -> CallFault: # header: of Retry-After
     "The fault of a reply whose status is no success"
     try: reply = as_json(data, kind)
@@ -643,6 +658,7 @@ def _error_kind(error) -> str: # of a reply that came with status 200
     code = str(error.get("code")) if isinstance(error, dict) else ""
     return code if code in PASSING or re.fullmatch(r"5\d\d", code) else "error in the reply"
 
+# %% ../nbs/61_judge.ipynb #e50ae59a
 def said_in(reply) -> tuple: # (text, did it end at its limit?)
     "What the model said in a chat completion; a `CallFault` where it said nothing that can be read"
     if not isinstance(reply, dict): raise CallFault("malformed reply", f"a JSON {type(reply).__name__}")
@@ -692,6 +708,7 @@ class Purse:
 # %% ../nbs/61_judge.ipynb #11fd32a9
 MOST_TOKENS = 10**7 # of one call; more is not believed
 
+# %% ../nbs/61_judge.ipynb #7c036d02
 def tokens_used(reply) -> tuple | None: # (in, out); None = not said, or not to be believed
     "What a chat completion says that it took"
     usage = reply.get("usage") if isinstance(reply, dict) else None
@@ -725,6 +742,7 @@ def spellings(key: str) -> set: # of strings
 PART = 12 # letters of a longer key that are hidden wherever they stand
 HEADER = re.compile(r"(authorization\W{1,9}(?:bearer|basic)?\W{0,3})[^\s\"',;}]+", re.I)
 
+# %% ../nbs/61_judge.ipynb #77bfd5cd
 def hidden(text: str, key: str | None) -> str:
     "The text without the key, whole or in long parts, without authorization headers and pictures"
     text = re.sub(r"data:image/[^\s\"']+", "data:image/...", HEADER.sub(r"\1***", text))
@@ -741,6 +759,7 @@ def one_line(text: str, most: int = 300) -> str:
     "Printable text without line breaks, cut to length"
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most]
 
+# %% ../nbs/61_judge.ipynb #b46bb9e6
 def key_of(variable: str) -> str:
     "The key in an environment variable; what cannot stand in a header is refused without being shown"
     key = os.environ.get(variable)
@@ -752,6 +771,7 @@ def key_of(variable: str) -> str:
 # %% ../nbs/61_judge.ipynb #3c86638c
 SECRET = re.compile(r"(?:sk|pk|rk|gsk|xai|hf|nvapi|pplx|r8|AIza)[-_]?[\w-]{20,}") # how keys of well-known endpoints look
 
+# %% ../nbs/61_judge.ipynb #06332573
 def check_model(model: str, key: str | None):
     "Raise an `InputError` for a name that is no name, or that shows the key"
     if not isinstance(model, str) or not model.strip() or not model.isprintable() or len(model) > 200:
@@ -765,6 +785,7 @@ def shown_address(url: str) -> str:
     u = urlsplit(url)
     return urlunsplit((u.scheme, u.netloc.rpartition("@")[2], u.path, "", ""))
 
+# %% ../nbs/61_judge.ipynb #aad891f0
 def chat_address(base: str) -> str:
     "Where chat completions are asked under a base URL; an `InputError` for anything that is no plain http(s) address"
     if "@" in base.split("?")[0]: raise InputError("the base URL carries a user name or a password; leave them out, and give the key in the environment variable")
@@ -785,6 +806,7 @@ RANGES = dict(concurrency=(int, 1, 1000), attempts=(int, 1, 100), image_size=(in
 OURS = ("model", "messages", "stream", "n") # fields of the request that are not for `extra`
 REPLY_LIMITS = ("max_tokens", "max_completion_tokens")
 
+# %% ../nbs/61_judge.ipynb #b4fc7c89
 def check_number(name: str, value):
     "Raise an `InputError` for a number outside `RANGES`"
     kind, low, high = RANGES[name]
@@ -943,6 +965,7 @@ class Workers:
 # %% ../nbs/61_judge.ipynb #d08f9ac5
 MOST_SAID = 2000 # letters of a reply that the journal keeps
 
+# %% ../nbs/61_judge.ipynb #23f0e7a2
 class Verdicts(Workers):
     "What follows from a fault"
     def ended(self, fault: CallFault, tried: str) -> InputError: # tried: how often
@@ -1118,6 +1141,7 @@ def _plan(folder) -> list: # of jobs
     if not whole: raise InputError(f"{path} is no plan of a run; start the same `drlit bench` command again")
     return jobs
 
+# %% ../nbs/61_judge.ipynb #3dff971e
 def cells_of(folder, attack: str, **fixed) -> list: # of (cell, attack key, folder)
     "The finished cells of an attack in a run, controls aside"
     jobs = _plan(folder)

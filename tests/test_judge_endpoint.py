@@ -337,8 +337,10 @@ def test_the_key_is_in_no_question(tmp_path):
 
 # ---------------------------------------------------------------- money, and what is kept
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens": "700", "completion_tokens": "1"}, {"prompt_tokens": -700, "completion_tokens": -1}, [700, 1],
-                                   {"prompt_tokens": 1e300, "completion_tokens": 1}, {"prompt_tokens": 10**30, "completion_tokens": 1}, {"prompt_tokens": True, "completion_tokens": 1}, {"prompt_tokens": 0, "completion_tokens": 0}, 7])
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens": "700", "completion_tokens": "1"},
+                                   {"prompt_tokens": -700, "completion_tokens": -1}, [700, 1],
+                                   {"prompt_tokens": 1e300, "completion_tokens": 1}, {"prompt_tokens": 10**30, "completion_tokens": 1}, {"prompt_tokens": True, "completion_tokens": 1},
+                                   {"prompt_tokens": 0, "completion_tokens": 0}, 7])
 def test_counts_that_cannot_be(usage, tmp_path):
     "The upper estimate is counted: never nothing, never a fortune"
     p = panel(2)
@@ -369,8 +371,10 @@ def test_a_budget_needs_a_limit_of_the_reply():
     assert Endpoint("m", price=(1, 1), budget=1, extra={"max_tokens": None, "max_completion_tokens": 9}).fields == {"max_completion_tokens": 9}
 
 
-@pytest.mark.parametrize("field, value", [("timeout", float("nan")), ("timeout", float("inf")), ("timeout", 0), ("concurrency", 10**9), ("concurrency", 1.5), ("concurrency", True), ("rpm", -1), ("rpm", float("inf")),
-                                          ("budget", float("nan")), ("image_size", 10**6), ("max_tokens", 0), ("attempts", -1), ("price", (float("nan"), 1)), ("price", (1,)), ("price", (-1, 1)), ("extra", {"max_tokens": -3}),
+@pytest.mark.parametrize("field, value", [("timeout", float("nan")), ("timeout", float("inf")), ("timeout", 0), ("concurrency", 10**9),
+                                          ("concurrency", 1.5), ("concurrency", True), ("rpm", -1), ("rpm", float("inf")),
+                                          ("budget", float("nan")), ("image_size", 10**6), ("max_tokens", 0), ("attempts", -1), ("price", (float("nan"), 1)), ("price", (1,)), ("price", (-1, 1)),
+                                          ("extra", {"max_tokens": -3}),
                                           ("extra", {"stream": True}), ("extra", {"n": 5}), ("extra", {"model": "x"}), ("timeout", "9")])
 def test_settings_that_make_no_sense(field, value):
     with pytest.raises(InputError, match=next(iter(value)) if isinstance(value, dict) else field): Endpoint("m", **{field: value})
@@ -489,9 +493,11 @@ def journal_of(folder, judge=None):
 
 
 DAMAGE = {  # how a journal is changed -> what is said
-    "a line that is no JSON": (lambda t: t.replace("{", "x", 3), "line 1 is damaged"), "another file": (lambda t: "name,value\na,1\nb,2\n", "line 1 is damaged"), "JSON of something else": (lambda t: "[1]\n[2]\n", "no journal of a judge"),
+    "a line that is no JSON": (lambda t: t.replace("{", "x", 3), "line 1 is damaged"), "another file": (lambda t: "name,value\na,1\nb,2\n", "line 1 is damaged"),
+    "JSON of something else": (lambda t: "[1]\n[2]\n", "no journal of a judge"),
     "another judge": (lambda t: t.replace("embedded-mse", "embedded-xyz", 1), "another judge"), "a newer version": (lambda t: t.replace('"format": 2', '"format": 3', 1), "format 3.*update drlit"),
-    "a format that is text": (lambda t: t.replace('"format": 2', '"format": "x"', 1), "format x"), "a choice that is text": (lambda t: t.replace('"choice": 0', '"choice": "0"', 1).replace('"choice": 1', '"choice": "1"'), "is no reply of a judge"),
+    "a format that is text": (lambda t: t.replace('"format": 2', '"format": "x"', 1), "format x"),
+    "a choice that is text": (lambda t: t.replace('"choice": 0', '"choice": "0"', 1).replace('"choice": 1', '"choice": "1"'), "is no reply of a judge"),
     "a choice beyond": (lambda t: t.replace('"choice": 0', '"choice": 9', 1).replace('"choice": 1', '"choice": 9'), "is no reply of a judge"), "a line that is a number": (lambda t: t + "7\n", "line 12 is no reply"),
     "a cost below zero": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": -1}\n', "line 12 is no reply"), "a cost that is NaN": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": NaN}\n', "line 12 is no reply"),
     "a query that is a path": (lambda t: t + '{"query": "../../x", "choice": 0}\n', "line 12 is no reply"), "deep JSON": (lambda t: t + "[" * 10**5 + "\n" + "{}\n", "line 12 is damaged"),
