@@ -241,18 +241,19 @@ def score(args):
 
 def judge(args):
     "drlit judge"
-    from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, tokens
-    protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question else {}))
+    from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, replies_folder, tokens
+    protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question is not None else {}))
+    folder = replies_folder(args.run[0], args.out)
     limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
     judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
     fixed = dict(arch=args.arch, variant=args.variant, seed=args.seed, size=args.size)
     panels = [panel_of(args.run, a, args.over, args.targets, args.equal, control="held_out" if args.held_out else "none", data_root=args.data_root, **fixed) for a in (args.attack, *(args.controls or ()))]
     if args.model:
         n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
-        price = f", at most {judge.cost(n * each, n * judge.max_tokens):.2f} dollars" if judge.price else ""
+        price = f", at most {n * judge.worst(panels[0], protocol):.2f} dollars if each is answered at once" if judge.price else ""
         print(f"drlit: {n} questions of about {each} tokens{price}; what was answered before is not asked again", file=sys.stderr)
-    found = [ask(judge, p, protocol, os.path.join(args.run[0], "judge")) for p in panels]
-    if all(v.counts.sum() for v in found): keep(found, os.path.join(args.run[0], "judge"))
+    found = [ask(judge, p, protocol, folder) for p in panels]
+    if all(v.counts.sum() for v in found): keep(found, folder)
     return show_verdicts(found, args.json)
 
 
@@ -269,7 +270,7 @@ def show_verdicts(found, as_json):
     else:
         print(table.round(3).to_string(index=False), "", ranks.round(2).to_string(index=False), sep="\n")
         for b in bias: print(f"\n{b['source']}: share of each place {', '.join(f'{s:.2f}' for s in b['shares'])}; p = {b['p']:.2g} that no place is preferred", end="")
-        print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; strength: freed of the place.\n"
+        print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; refused: share of an option's questions that were refused at least once; strength: freed of the place.\n"
               "Each candidate was chosen with the private image in hand: read a row beside its control, such as --controls null_noise.")
         for v, n in zip(found, open_):
             if n or v.faults: print(f"{v.source}: {n} questions without an answer; faults {dict(v.faults)}; {v.spent:.2f} dollars")
@@ -398,7 +399,7 @@ def finite(text):
 
 def add_judge(sub):
     text = ("The paper's judge (section 6.1): for every private image one candidate per training size, and a judge that names the most similar. Without --model the judge is a metric, offline. "
-            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
+            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge, or in --out: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
     j = sub.add_parser("judge", help="let a vision language model, or a metric, choose between training sizes", description=text)
     j.add_argument("run", nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
     j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")
@@ -419,6 +420,7 @@ def add_judge(sub):
     j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=given(dollars), metavar="USD", help="stop before it is exceeded")
     j.add_argument("--set", type=assignment, action="append", metavar="K=V", help="further field of the request, such as temperature=1; may be repeated")
     j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
+    j.add_argument("--out", metavar="FOLDER", help="where replies and tallies are kept (default: RUN/judge); RUN itself is only read")
     j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
     j.set_defaults(do=judge)
 
