@@ -10,7 +10,6 @@ __all__ = ['RANGES', 'NORMALISATIONS', 'WRAP', 'WRAPPERS', 'MOST', 'PROBED', 'DE
 # %% ../nbs/04_own_models.ipynb #466e1cbf
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import islice
 from time import perf_counter
 
 # %% ../nbs/04_own_models.ipynb #9802e760
@@ -170,7 +169,7 @@ def copied(module: nn.Module) -> nn.Module:
     return own
 
 # %% ../nbs/04_own_models.ipynb #35692657
-MOST = 1_000_000 # images that are read from a dataset at most
+MOST = 1_000_000 # images of a dataset; one with more is refused
 
 # %% ../nbs/04_own_models.ipynb #fe2d0454
 def _pixel(x):
@@ -189,7 +188,8 @@ def _item(item):
 # %% ../nbs/04_own_models.ipynb #c6db342f
 def _of_dataset(data):
     "Images and labels of a map-style dataset"
-    rows = [_item(data[i]) for i in range(min(len(data), MOST + 1))]
+    if len(data) > MOST: raise InputError(f"holds {len(data):,} images, at most {MOST:,} are read; take a subset (torch.utils.data.Subset)")
+    rows = [_item(data[i]) for i in range(len(data))]
     first, again = _pixel(rows[0][0]), _pixel(_item(data[0])[0])
     if first.shape != again.shape or not torch.equal(first, again): note("the dataset changes its images from read to read (a random transform?); the private images are those of this reading")
     if len(sizes := {tuple(_pixel(x).shape) for x, _ in rows[:1000]}) > 1: raise InputError(f"gives images of different shapes ({sorted(sizes)[:2]}); resize them in its transform")
@@ -198,7 +198,11 @@ def _of_dataset(data):
 # %% ../nbs/04_own_models.ipynb #97bc7f02
 def _of_batches(data):
     "Images and labels of a loader of batches"
-    rows = [_item(b) for b in islice(data, MOST)]
+    rows, n = [], 0
+    for x, y in map(_item, data):
+        rows.append((x, y))
+        n += len(x)
+        if n > MOST: raise InputError(f"gives more than {MOST:,} images, or never ends; take a subset (torch.utils.data.Subset)")
     return torch.cat([torch.as_tensor(x) for x, _ in rows]), torch.cat([torch.as_tensor(y).reshape(-1) for _, y in rows])
 
 # %% ../nbs/04_own_models.ipynb #bf93f663

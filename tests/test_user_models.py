@@ -466,6 +466,18 @@ def test_images_that_are_refused(name):
     assert "\n" not in str(e.value)
 
 
+class Endless(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        while True: yield X[0], 0
+
+
+def test_reading_is_bounded(monkeypatch):
+    "A loader that never ends, and a dataset beyond the limit"
+    monkeypatch.setattr("drlit.own_models.MOST", 100)
+    for private, words in ((DataLoader(Endless(), 50), "never ends"), (TensorDataset(X, Y), "holds 120 images, at most 100"), (Endless(), "a Endless; expected")):
+        with pytest.raises(InputError, match=words): Target.from_model(NET, private)
+
+
 def test_a_dataset_that_changes_is_said(said):
     Target.from_model(mlp(), Random())
     assert any("changes its images from read to read" in s for s in said)
@@ -544,6 +556,6 @@ print(len(bench(p, sys.argv[1])))
 
 def test_an_attack_of_a_notebook_and_two_jobs_end_in_a_sentence(tmp_path):
     "Other processes cannot import it: said at once; in one process it runs"
-    out = subprocess.run([sys.executable, "-c", NOTEBOOK, str(tmp_path / "run")], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    out = subprocess.run([sys.executable, "-c", NOTEBOOK, str(tmp_path / "run")], capture_output=True, text=True, timeout=600, cwd=tmp_path)
     said, rows = out.stdout.splitlines()
     assert "mine is defined where other processes cannot see it; put it into a module of its own, or use one local job" in said and int(rows) > 0, out.stderr
