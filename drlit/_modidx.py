@@ -978,6 +978,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'drlit.judge.best_of': ('judge.html#best_of', 'drlit/judge.py'),
                              'drlit.judge.cells_of': ('judge.html#cells_of', 'drlit/judge.py'),
                              'drlit.judge.chat_address': ('judge.html#chat_address', 'drlit/judge.py'),
+                             'drlit.judge.check_asking': ('judge.html#check_asking', 'drlit/judge.py'),
                              'drlit.judge.check_endpoint': ('judge.html#check_endpoint', 'drlit/judge.py'),
                              'drlit.judge.check_journal': ('judge.html#check_journal', 'drlit/judge.py'),
                              'drlit.judge.check_model': ('judge.html#check_model', 'drlit/judge.py'),

@@ -6,9 +6,9 @@
 __all__ = ['TAG', 'VERSION', 'QUESTION', 'MOST_VOTES', 'FORMAT', 'REFUSED', 'QUERY', 'REFUSAL', 'NEGATION', 'THING', 'WORDS',
            'THOUGHT', 'LONGEST', 'BESIDE', 'NUMBER', 'MOST', 'EXPLICIT', 'BUSY', 'DOWN', 'FAULTS', 'CHECK', 'PASSING',
            'HINTS', 'LIMIT', 'MOST_TOKENS', 'PART', 'HEADER', 'SECRET', 'DEFAULT', 'RANGES', 'OURS', 'REPLY_LIMITS',
-           'MOST_SAID', 'FIELDS', 'JUDGED', 'Panel', 'best_of', 'panel', 'Protocol', 'Query', 'order_of', 'queries',
-           'Replies', 'whole_lines', 'is_reply', 'check_journal', 'Journal', 'Embedded', 'Votes', 'slug', 'ask',
-           'votes_of', 'resampled', 'share', 'refusals', 'tally', 'even', 'png_uri', 'message', 'spoken',
+           'MOST_SAID', 'FIELDS', 'JUDGED', 'Panel', 'best_of', 'panel', 'check_asking', 'Protocol', 'Query',
+           'order_of', 'queries', 'Replies', 'whole_lines', 'is_reply', 'check_journal', 'Journal', 'Embedded', 'Votes',
+           'slug', 'ask', 'votes_of', 'resampled', 'share', 'refusals', 'tally', 'even', 'png_uri', 'message', 'spoken',
            'whole_numbers', 'explicit', 'read_answer', 'asked_wait', 'pause', 'Fault', 'longest_row', 'fault_of',
            'CallFault', 'connection_fault', 'tls_sentence', 'hint_of', 'limited', 'as_json', 'sentence_of', 'refused',
            'said_in', 'tokens', 'Purse', 'tokens_used', 'Pace', 'spellings', 'hidden', 'one_line', 'key_of',
@@ -26,6 +26,8 @@ import json
 import math
 import os
 import re
+
+# %% ../nbs/61_judge.ipynb #4967dace
 import socket
 import ssl
 import threading
@@ -114,6 +116,14 @@ def panel(targets: ImageSet, # the private images of the smallest size
 QUESTION = "Image 0 is the reference. Images 1 to {k} are candidates. Which candidate is most similar to the reference? Answer with its number only."
 MOST_VOTES = 1000 # per target: more is a slip of the hand
 
+# %% ../nbs/61_judge.ipynb #985bb6d9
+def check_asking(votes: int, text: str): # text: the question
+    "Raise an `InputError` for votes or a question that make no sense"
+    if type(votes) is not int or not 1 <= votes <= MOST_VOTES: raise InputError(f"votes={votes}; give a whole number from 1 to {MOST_VOTES} (the paper asks five times)")
+    if not text.strip(): raise InputError("the question is empty; leave it out for the usual one")
+    try: text.encode()
+    except UnicodeEncodeError: raise InputError(f"the question {text!r} is not valid text; write it in UTF-8") from None
+
 # %% ../nbs/61_judge.ipynb #8d6d8d5f
 @dataclass(frozen=True)
 class Protocol:
@@ -127,11 +137,7 @@ class Protocol:
     def __post_init__(self):
         pick("mode", self.mode, ("all", "pairs"))
         pick("order", self.order, ("shuffled", "fixed"))
-        if type(self.votes) is not int or not 1 <= self.votes <= MOST_VOTES:
-            raise InputError(f"votes={self.votes}; give a whole number from 1 to {MOST_VOTES} (the paper asks five times)")
-        if not self.question.strip(): raise InputError("the question is empty; leave it out for the usual one")
-        try: self.question.encode()
-        except UnicodeEncodeError: raise InputError(f"the question {self.question!r} is not valid text; write it in UTF-8") from None
+        check_asking(self.votes, self.question)
 
     def ask(self, k: int) -> str: # the question about k candidates
         return self.question.replace("{k}", str(k))
@@ -524,6 +530,7 @@ class Fault(NamedTuple):
     skip: bool # may the run go on without this answer?
     remedy: str
 
+# %% ../nbs/61_judge.ipynb #1db2cb5f
 BUSY = Fault(0, 0, False, False, "lower --concurrency or set --rpm")
 DOWN = Fault(0, 0, False, False, "look into the server's log")
 FAULTS = {

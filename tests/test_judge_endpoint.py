@@ -498,8 +498,10 @@ DAMAGE = {  # how a journal is changed -> what is said
     "another judge": (lambda t: t.replace("embedded-mse", "embedded-xyz", 1), "another judge"), "a newer version": (lambda t: t.replace('"format": 2', '"format": 3', 1), "format 3.*update drlit"),
     "a format that is text": (lambda t: t.replace('"format": 2', '"format": "x"', 1), "format x"),
     "a choice that is text": (lambda t: t.replace('"choice": 0', '"choice": "0"', 1).replace('"choice": 1', '"choice": "1"'), "is no reply of a judge"),
-    "a choice beyond": (lambda t: t.replace('"choice": 0', '"choice": 9', 1).replace('"choice": 1', '"choice": 9'), "is no reply of a judge"), "a line that is a number": (lambda t: t + "7\n", "line 12 is no reply"),
-    "a cost below zero": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": -1}\n', "line 12 is no reply"), "a cost that is NaN": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": NaN}\n', "line 12 is no reply"),
+    "a choice beyond": (lambda t: t.replace('"choice": 0', '"choice": 9', 1).replace('"choice": 1', '"choice": 9'), "is no reply of a judge"),
+    "a line that is a number": (lambda t: t + "7\n", "line 12 is no reply"),
+    "a cost below zero": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": -1}\n', "line 12 is no reply"),
+    "a cost that is NaN": (lambda t: t + '{"query": "0/0-1/0", "fault": "x", "cost": NaN}\n', "line 12 is no reply"),
     "a query that is a path": (lambda t: t + '{"query": "../../x", "choice": 0}\n', "line 12 is no reply"), "deep JSON": (lambda t: t + "[" * 10**5 + "\n" + "{}\n", "line 12 is damaged"),
 }
 
@@ -624,8 +626,10 @@ def test_from_the_command_line(tmp_path, capsys):
     kept = load_rows(run).query("metric == 'pred_rate by size'")  # what `drlit claims` reads
     assert set(kept[kept.control == "held_out"].features) == {"embedded-ssim"} and (kept.control == "held_out").sum() == 2
     assert kept[kept.control == "none"].groupby(["attack", "features"]).value.sum().round(6).to_dict() == {("null_auxiliary", "embedded-ssim"): 1, ("null_auxiliary", "m"): 1, ("null_noise", "m"): 1}
-    for wrong, says in ((["--size", "20"], "1 size(s)"), (["--attack", "null_nois"], "did you mean 'null_noise'"), (["--over", "color"], "unknown field 'color'"), (["--question", ""], "question is empty"),
-                        (["--model", KEY], "holds a key"), (["--model", "m", "--base-url", "localhost:1"], "http://"), (["--model", "m", "--set", "stream=true"], "'stream'"), (["--votes", "1000000"], "votes=1000000")):
+    for wrong, says in ((["--size", "20"], "1 size(s)"), (["--attack", "null_nois"], "did you mean 'null_noise'"), (["--over", "color"], "unknown field 'color'"),
+                        (["--question", ""], "question is empty"),
+                        (["--model", KEY], "holds a key"), (["--model", "m", "--base-url", "localhost:1"], "http://"), (["--model", "m", "--set", "stream=true"], "'stream'"),
+                        (["--votes", "1000000"], "votes=1000000")):
         assert main(["judge", run, "--attack", "null_auxiliary", *wrong]) == 2 and says in (err := capsys.readouterr().err) and err.count("\n") == 1 and KEY not in err
     for mode in ECHOES:
         with serving(mode=mode) as (_, url):
