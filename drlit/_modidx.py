@@ -860,6 +860,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'drlit.engines.connect': ('engines.html#connect', 'drlit/engines.py'),
                                'drlit.engines.end_server': ('engines.html#end_server', 'drlit/engines.py'),
                                'drlit.engines.engine': ('engines.html#engine', 'drlit/engines.py'),
+                               'drlit.engines.greet': ('engines.html#greet', 'drlit/engines.py'),
                                'drlit.engines.guarded': ('engines.html#guarded', 'drlit/engines.py'),
                                'drlit.engines.landed': ('engines.html#landed', 'drlit/engines.py'),
                                'drlit.engines.leave_with_parent': ('engines.html#leave_with_parent', 'drlit/engines.py'),

@@ -1215,6 +1215,7 @@ def bench(p, # what to measure: a Profile, or a list of them
     try:
         for _ in r.work(engine, retry): pass
     except KeyboardInterrupt:
+        r.store.sweep()
         write_results(out)
         raise
     return write_results(out)

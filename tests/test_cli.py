@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 import drlit
@@ -289,6 +290,24 @@ def test_killed_and_continued(finished, environment, home, drl, tmp_path):
     done = drl("bench", "--out", folder)
     assert done.returncode == 0 and "computed again" not in done.stderr
     assert len(kept) >= 20 and {p: p.stat().st_mtime_ns for p in kept} == kept
+    same(folder, finished[0])
+
+
+def test_interrupted_with_two_jobs_and_continued(finished, environment, home, drl, tmp_path):
+    "Ctrl-C as a terminal sends it: to every process of the group"
+    folder = tmp_path / "interrupted"
+    child = subprocess.Popen([sys.executable, "-m", "drlit.cli", "bench", "--out", str(folder), "--jobs", "2"], cwd=home, env=environment, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None and len(list(folder.glob("scores/*.json"))) < 3: time.sleep(.005)
+    family = psutil.Process(child.pid).children(recursive=True)
+    kept = {p: p.stat().st_mtime_ns for d in ("attacks", "scores") for p in (folder / d).glob("*.json")}
+    os.killpg(child.pid, signal.SIGINT)
+    said = child.stderr.read()  # to its end: nobody is left who could write there
+    assert child.wait() == 130 and len(family) >= 3
+    assert said.splitlines()[-1] == "drlit: interrupted; the same command again continues from here" and "Traceback" not in said
+    assert not psutil.wait_procs(family, 10)[1] and not list((folder / "claims").iterdir())
+    assert (folder / "results.csv").is_file() and len(kept) >= 3 and {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert drl("bench", "--out", folder).returncode == 0
     same(folder, finished[0])
 
 

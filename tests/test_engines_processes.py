@@ -2,8 +2,10 @@
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -132,3 +134,15 @@ ADDRESSES = ("", " ", ":", "nowhere", "localhost:", ":x", "http://a.invalid:1", 
 def test_what_makes_no_sense_is_refused_in_one_line(wrong, words):
     with pytest.raises(InputError, match=words) as e: engine(**wrong)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_somebody_else_at_the_address_is_not_taken_for_ray(reply):
+    "Ray itself would wait for minutes"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer():
+            with server.accept()[0] as s: s.recv(24), s.sendall(reply)
+        other = threading.Thread(target=answer)
+        other.start()
+        with pytest.raises(InputError, match="no Ray cluster answers"): engine("ray", address=f"127.0.0.1:{server.getsockname()[1]}")
+        other.join()

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import psutil
 import pytest
 
-from drlit.engines import connect, engine
+from drlit.engines import check_address, connect, engine
 from drlit.profiles import InputError
 
 WORK = """
@@ -101,3 +101,7 @@ def test_a_ray_imported_before_is_not_opened_to_the_network():
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     said = subprocess.run([sys.executable, "-c", OPENED], env=env, capture_output=True, text=True, timeout=60).stdout
     assert said.startswith("Ray was imported before drlit") and said.count("\n") == 2 and said.endswith("False\n")
+
+
+def test_a_ray_that_answers_is_recognised(work):
+    check_address(connect(None, 2, 1, 0).get_runtime_context().gcs_address)
