@@ -764,6 +764,7 @@ def open_run(p, # what to measure: a Profile, or a list of them
 @patch
 def write_plan(self: Run): # -> self
     "Leave the plan and the hashes of its data in the folder"
+    self.store.get("plan", "plan") # a damaged one is set aside, one of a newer version refused
     every = {name: _about(name, s) for name, s in self.shop.sets.items()}
     for name, about in every.items():
         if self.store.get("data", content_hash(name)[:24]) is None: self.store.put("data", content_hash(name)[:24], about)
@@ -837,7 +838,7 @@ def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
 
 # %% ../nbs/50_bench.ipynb #1852c68e
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
 
 def of_the_disk(e: Exception) -> bool:
     "Does this error say that the folder cannot be written?"

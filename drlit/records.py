@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import re
-from io import BytesIO
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,7 +142,7 @@ class CellRecord(Stored):
     size: Positive
     arch: Text = "cnn"
     seed: Whole = 0
-    control: Text = "none"
+    control: Literal["none", "held_out", "wrong_key", "held_out_key"] = "none"
     variant: Text = "plain"
     device: Text = "cpu"
     options: Pairs = []
@@ -240,8 +240,10 @@ class PlanRecord(Stored):
 
     @model_validator(mode="after")
     def described(self):
-        named = {p.data for p in self.plans} | {p.similar for p in self.plans} | {j.cell.data for j in self.jobs} | {j.cell.similar for j in self.jobs}
-        if lost := named - {""} - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        asked = [*self.plans, *(j.cell for j in self.jobs)]
+        named = {a.data for a in asked} | {a.similar for a in asked if a.similar}
+        if lost := named - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        if odd := {j.source for j in self.jobs if j.source != self.data[j.cell.data].source}: raise ValueError(f"no data set is called {min(odd)!r:.60}")
         return self
 
 SCHEMAS = {"plan": PlanRecord, "data": DataRecord, "attacks": AttackRecord, "scores": ScoreRecord, "failures": FailureRecord}
@@ -284,14 +286,24 @@ def write_record(path, stage: str, key: str, record: dict) -> Path:
     return write_json(path, sealed({"stage": stage, "key": key, **record}))
 
 # %% ../nbs/47_records.ipynb #ac86dac4
+def _cells(data: bytes) -> pd.DataFrame: # text; index: line in the file
+    "The cells of CSV text; `ValueError` where they are no table"
+    reader = csv.reader(StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    lines = {reader.line_num: row for row in reader if row}
+    head = next(iter(lines.values()), [])
+    if odd := next((n for n, row in lines.items() if len(row) != len(head)), 0): raise ValueError(f"line {odd} has {len(lines[odd])} cells, the first has {len(head)}")
+    if len({*head}) < len(head): raise ValueError("two columns have one name")
+    return pd.DataFrame([*lines.values()][1:], [*lines][1:], head, dtype=object)
+
 def _numbers(path, frame, column, whole=False, sparse=True):
     "A column as numbers; an empty cell is absent, which whole numbers are only where `sparse` says so"
     text = frame[column]
     x = pd.to_numeric(text.where(text != ""), errors="coerce")
-    bad = x.isna() & ((text != "") | (whole and not sparse)) | np.isinf(x) | (whole & ((x % 1 != 0) | (x < 0) | (x >= 2**53)))
+    odd = np.isinf(x) | (whole & ((x % 1 != 0) | (x < 0) | (x >= 2**53)))
+    bad = odd.where(x.notna(), (text != "") | (whole and not sparse))
     if bad.any():
         i = int(bad.to_numpy().argmax())
-        raise InputError(f"{path}, line {i + 2}: {column} is {text.iloc[i]!r:.60}, expected a {'whole ' * whole}number; write the table again with `drlit report`")
+        raise InputError(f"{path}, line {frame.index[i]}: {column} is {text.iloc[i]!r:.60}, expected a {'whole ' * whole}number; write the table again with `drlit report`")
     return x.astype("int64" if whole and not x.isna().any() else float)
 
 # %% ../nbs/47_records.ipynb #bb1dd487
@@ -301,19 +313,13 @@ def read_table(path, # or an open binary file
                limit: int = 2**30, # bytes
               ) -> pd.DataFrame:
     "Rows of a CSV file: numbers where `FLOATS` and `WHOLE` say so, text elsewhere; unknown columns are kept"
-    what = "no table of rows"
-    try:
-        data = path.read() if hasattr(path, "read") else read_file(path, limit)
-        frame = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False, index_col=False)
+    try: frame = _cells(path.read() if hasattr(path, "read") else read_file(path, limit))
+    except InputError: raise
     except FileNotFoundError: raise InputError(f"no file {path}; check the path") from None
-    except (ValueError, csv.Error) as e:
-        if isinstance(e, InputError): raise
-        raise InputError(f"{path} is {what} ({' '.join(str(e).split()) or type(e).__name__}); give a results.csv that drlit wrote") from None
+    except (ValueError, csv.Error) as e: raise InputError(f"{path} is no table of rows ({e}); give a results.csv that drlit wrote") from None
     if lacking := [c for c in columns if c not in frame]: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
-    short = frame.isna().any(axis=1)
-    if short.any(): raise InputError(f"{path}, line {int(short.to_numpy().argmax()) + 2}: cells are missing at its end; write the table again with `drlit report`")
-    if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True).max())}, 1)
-    return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE})
+    if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True, False).max())}, 1)
+    return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE}).reset_index(drop=True)
 
 # %% ../nbs/47_records.ipynb #f30c2eed
 class PictureRecord(Stored):
@@ -347,8 +353,8 @@ class OriginRecord(Stored):
 
     @model_validator(mode="after")
     def described(self):
-        named = {p.data for p in self.plans} | {p.similar for p in self.plans} | {p.data for p in self.pictures}
-        if lost := named - {""} - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        named = {a.data for a in (*self.plans, *self.pictures)} | {p.similar for p in self.plans if p.similar}
+        if lost := named - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
         return self
 
 # %% ../nbs/47_records.ipynb #4bf4f0ad
