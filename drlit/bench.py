@@ -1047,9 +1047,8 @@ def _tuple(v): return tuple(v) if isinstance(v, list) else v
 
 def plan_in(folder) -> dict:
     "The plan that a folder holds"
-    path = Path(folder)/"plan"/"plan.json"
     try: plan = read_record(Store(folder).file("plan", "plan"), "plan", "plan")
-    except Damaged as e: raise InputError(f"{path}: {e.why}; the same `drlit bench` command as before writes it again") from None
+    except Damaged as e: raise InputError(f"no run in {folder} that can be read (plan/plan.json: {e.why}); the same `drlit bench` command as before writes it again") from None
     if plan is None: raise InputError(f"no run in {folder} (no plan/plan.json of ours); name a folder that `drlit bench --out` wrote")
     return plan
 

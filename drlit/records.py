@@ -276,8 +276,8 @@ def read_record(path, stage: str, key: str): # -> dict, or None where there is n
     data = read_plain(path)
     if data is None: return None
     record = parse(path, data)
-    check_seal(path, record)
     if (record.get("stage"), record.get("key")) != (stage, key): raise Damaged(path, "not a record of this name")
+    check_seal(path, record)
     if stage in SCHEMAS: check_types(path, record, SCHEMAS[stage])
     return record
 
