@@ -40,6 +40,7 @@ def checksum(record: dict) -> str: # 64 hexadecimal digits
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
+# %% ../nbs/47_records.ipynb #c8f5acf1
 def sealed(record: dict) -> dict: # JSON values
     "With the schema version and the checksum that readers ask for"
     record = {**record, "schema": SCHEMA}
@@ -52,6 +53,7 @@ class Damaged(InputError):
         self.why = " ".join(why.split())
         super().__init__(f"{path}: {self.why}; {remedy}")
 
+# %% ../nbs/47_records.ipynb #e9338f2a
 def check_version(path, record: dict, oldest: int = SCHEMA):
     "Refuse what a newer drlit wrote; `Damaged` where the version is no version, or older than `oldest`"
     schema = record.get("schema", 1)
@@ -68,6 +70,7 @@ def parse(path, data: bytes) -> dict:
     if not isinstance(record, dict): raise Damaged(path, f"a JSON {type(record).__name__} where an object belongs")
     return record
 
+# %% ../nbs/47_records.ipynb #8822f1d4
 def check_seal(path, record: dict, oldest: int = SCHEMA):
     "`Damaged` unless the checksum is that of the content; a record of schema 1 has none"
     check_version(path, record, oldest)
@@ -85,6 +88,7 @@ def check_key(key, where="") -> str: # `key`, unchanged
     if isinstance(key, str) and (key in FIXED or re.fullmatch(KEY[1:-1], key)): return key
     raise InputError(f"{where}{key!r:.60} names no stored record; expected hexadecimal digits")
 
+# %% ../nbs/47_records.ipynb #6be94015
 def slug(text: str, size: int = 80) -> str:
     "A file name made of any text: letters, digits, dots, hyphens; a hash at the end keeps apart what was changed"
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).lstrip(".")[:size]
@@ -103,8 +107,10 @@ def _pair(v):
     if len(v) == 2 and isinstance(v[0], str) and all(isinstance(x, SIMPLE) for x in values): return v
     raise ValueError("expected a name and a value")
 
+# %% ../nbs/47_records.ipynb #e59cd4e5
 Pairs = list[Annotated[list[Any], AfterValidator(_pair)]]
 
+# %% ../nbs/47_records.ipynb #4c7ef781
 class Stored(BaseModel):
     "A JSON object whose further fields are kept"
     model_config = ConfigDict(extra="allow", strict=True)
@@ -116,12 +122,14 @@ class FailureRecord(Stored):
     error: str
     traceback: str = ""
 
+# %% ../nbs/47_records.ipynb #c9bb3cf9
 class ClaimRecord(Stored):
     "Who is at work on a key"
     host: str
     pid: Annotated[int, Field(ge=1, lt=2**31)]
     since: Seconds = 0.
 
+# %% ../nbs/47_records.ipynb #81faaefe
 class ImagesRecord(Stored):
     "What is said of an image set"
     hash: Key
@@ -129,6 +137,7 @@ class ImagesRecord(Stored):
     shape: Shape
     publishable: bool
 
+# %% ../nbs/47_records.ipynb #88a77dc7
 class DataRecord(ImagesRecord):
     "An image set that a run was made with, under the name of a plan and that of rows"
     name: Text
@@ -172,6 +181,7 @@ class RowRecord(Stored):
     metric: Text = ""
     features: Text = ""
 
+# %% ../nbs/47_records.ipynb #e6f8c2df
 class ScoreRecord(Stored):
     "One metric of one cell"
     cell: CellRecord | None = None
@@ -192,6 +202,7 @@ class AttackRecord(Stored):
     built: dict[str, list[str]] = {}
     trained: bool = False
 
+# %% ../nbs/47_records.ipynb #e7fc67aa
 class ProfileRecord(Stored):
     "What was asked for"
     name: Text
@@ -246,6 +257,7 @@ class PlanRecord(Stored):
         if odd := {j.source for j in self.jobs if j.source != self.data[j.cell.data].source}: raise ValueError(f"no data set is called {min(odd)!r:.60}")
         return self
 
+# %% ../nbs/47_records.ipynb #657363fc
 SCHEMAS = {"plan": PlanRecord, "data": DataRecord, "attacks": AttackRecord, "scores": ScoreRecord, "failures": FailureRecord}
 
 # %% ../nbs/47_records.ipynb #bad94263
@@ -271,6 +283,7 @@ def read_plain(path, limit: int = LIMIT): # -> bytes, or None where nothing lies
         if e.errno == errno.ELOOP: raise Damaged(path, "is a symbolic link") from None
         raise
 
+# %% ../nbs/47_records.ipynb #f6538517
 def read_record(path, stage: str, key: str): # -> dict, or None where there is none
     "A stored record that is whole, its own, and of the right types"
     data = read_plain(path)
@@ -281,6 +294,7 @@ def read_record(path, stage: str, key: str): # -> dict, or None where there is n
     if stage in SCHEMAS: check_types(path, record, SCHEMAS[stage])
     return record
 
+# %% ../nbs/47_records.ipynb #0b7e0cf0
 def write_record(path, stage: str, key: str, record: dict) -> Path:
     "Write a record, sealed; the values are JSON's"
     return write_json(path, sealed({"stage": stage, "key": key, **record}))
@@ -295,6 +309,7 @@ def _cells(data: bytes) -> pd.DataFrame: # text; index: line in the file
     if len({*head}) < len(head): raise ValueError("two columns have one name")
     return pd.DataFrame([*lines.values()][1:], [*lines][1:], head, dtype=object)
 
+# %% ../nbs/47_records.ipynb #e56130c6
 def _numbers(path, frame, column, whole=False, sparse=True):
     "A column as numbers; an empty cell is absent, which whole numbers are only where `sparse` says so"
     text = frame[column]
@@ -337,6 +352,7 @@ class PictureRecord(Stored):
     reconstruction: Key
     target: Key | None = None
 
+# %% ../nbs/47_records.ipynb #df1ae302
 class OriginRecord(Stored):
     "What stands beside the rows of a run"
     data: dict[str, ImagesRecord]
@@ -402,11 +418,13 @@ REMEDIES = {
     errno.ENOENT: "check the path",
 }
 
+# %% ../nbs/47_records.ipynb #b248a793
 def remedy(error: OSError) -> str:
     "What can be done about an error of the operating system"
     if error.errno == errno.ENOSPC and out_of_inodes(error.filename): return "the disk has room but no entries for further files (inodes); delete some files or name another folder"
     return REMEDIES.get(error.errno, "free some space or name another folder")
 
+# %% ../nbs/47_records.ipynb #7ff08a49
 def out_of_inodes(path) -> bool:
     "Has the disk below a path no entry left for another file?"
     folder = next((p for p in Path(os.fsdecode(path or ".")).absolute().parents if p.is_dir()), Path("."))
