@@ -165,6 +165,7 @@ class CellRecord(Stored):
 FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() # columns of rows that hold numbers
 WHOLE = "size n seed update_size".split() # those that hold whole ones
 
+# %% ../nbs/47_records.ipynb #01c3180b
 class RowRecord(Stored):
     "The measured columns of a row; a value that is not defined is null"
     value: Number | None
@@ -376,6 +377,7 @@ class OriginRecord(Stored):
 # %% ../nbs/47_records.ipynb #4bf4f0ad
 ROWS_AGAIN = "write it again with `drlit report RUN --rows FOLDER`"
 
+# %% ../nbs/47_records.ipynb #65efa1f6
 def read_origin(path, # of the .csv; the other two files have its name
                ) -> dict:
     "What `OriginRecord` holds, of rows that are whole; one of schema 1 is taken as it is"
