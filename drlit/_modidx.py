@@ -1417,6 +1417,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'drlit.records.RowRecord': ('records.html#rowrecord', 'drlit/records.py'),
                                'drlit.records.ScoreRecord': ('records.html#scorerecord', 'drlit/records.py'),
                                'drlit.records.Stored': ('records.html#stored', 'drlit/records.py'),
+                               'drlit.records._cells': ('records.html#_cells', 'drlit/records.py'),
                                'drlit.records._numbers': ('records.html#_numbers', 'drlit/records.py'),
                                'drlit.records._pair': ('records.html#_pair', 'drlit/records.py'),
                                'drlit.records.check_key': ('records.html#check_key', 'drlit/records.py'),

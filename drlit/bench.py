@@ -809,6 +809,7 @@ def open_run(p, # what to measure: a Profile, or a list of them
 @patch
 def write_plan(self: Run): # -> self
     "Leave the plan and the hashes of its data in the folder"
+    self.store.get("plan", "plan") # a damaged one is set aside, one of a newer version refused
     every = {name: _about(name, s) for name, s in self.shop.sets.items()}
     for name, about in every.items(): record_data(self, name, {**about, "loading": self.shop.loading.get(name, {})})
     p = self.plans[0]
@@ -932,7 +933,7 @@ def _training(own: dict, other: dict) -> dict:
     return dict(training_leakage=t.value, training_lo=t.lo, training_hi=t.hi)
 
 # %% ../nbs/50_bench.ipynb #1852c68e
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
 
 def of_the_disk(e: Exception) -> bool:
     "Does this error say that the folder cannot be written?"
@@ -1161,9 +1162,8 @@ def _tuple(v): return tuple(v) if isinstance(v, list) else v
 
 def plan_in(folder) -> dict:
     "The plan that a folder holds"
-    path = Path(folder)/"plan"/"plan.json"
     try: plan = read_record(Store(folder).file("plan", "plan"), "plan", "plan")
-    except Damaged as e: raise InputError(f"{path}: {e.why}; the same `drlit bench` command as before writes it again") from None
+    except Damaged as e: raise InputError(f"no run in {folder} that can be read (plan/plan.json: {e.why}); the same `drlit bench` command as before writes it again") from None
     if plan is None: raise InputError(f"no run in {folder} (no plan/plan.json of ours); name a folder that `drlit bench --out` wrote")
     for column, values in (("family", [j["family"] for j in plan["jobs"]]), ("control", [j["cell"]["control"] for j in plan["jobs"]])):
         check_closed(f"{folder}: plan", column, values)

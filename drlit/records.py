@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import re
-from io import BytesIO
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +40,7 @@ def checksum(record: dict) -> str: # 64 hexadecimal digits
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
+# %% ../nbs/47_records.ipynb #c8f5acf1
 def sealed(record: dict) -> dict: # JSON values
     "With the schema version and the checksum that readers ask for"
     record = {**record, "schema": SCHEMA}
@@ -52,6 +53,7 @@ class Damaged(InputError):
         self.why = " ".join(why.split())
         super().__init__(f"{path}: {self.why}; {remedy}")
 
+# %% ../nbs/47_records.ipynb #e9338f2a
 def check_version(path, record: dict, oldest: int = SCHEMA):
     "Refuse what a newer drlit wrote; `Damaged` where the version is no version, or older than `oldest`"
     schema = record.get("schema", 1)
@@ -68,6 +70,7 @@ def parse(path, data: bytes) -> dict:
     if not isinstance(record, dict): raise Damaged(path, f"a JSON {type(record).__name__} where an object belongs")
     return record
 
+# %% ../nbs/47_records.ipynb #8822f1d4
 def check_seal(path, record: dict, oldest: int = SCHEMA):
     "`Damaged` unless the checksum is that of the content; a record of schema 1 has none"
     check_version(path, record, oldest)
@@ -85,6 +88,7 @@ def check_key(key, where="") -> str: # `key`, unchanged
     if isinstance(key, str) and (key in FIXED or re.fullmatch(KEY[1:-1], key)): return key
     raise InputError(f"{where}{key!r:.60} names no stored record; expected hexadecimal digits")
 
+# %% ../nbs/47_records.ipynb #6be94015
 def slug(text: str, size: int = 80) -> str:
     "A file name made of any text: letters, digits, dots, hyphens; a hash at the end keeps apart what was changed"
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).lstrip(".")[:size]
@@ -103,8 +107,10 @@ def _pair(v):
     if len(v) == 2 and isinstance(v[0], str) and all(isinstance(x, SIMPLE) for x in values): return v
     raise ValueError("expected a name and a value")
 
+# %% ../nbs/47_records.ipynb #e59cd4e5
 Pairs = list[Annotated[list[Any], AfterValidator(_pair)]]
 
+# %% ../nbs/47_records.ipynb #4c7ef781
 class Stored(BaseModel):
     "A JSON object whose further fields are kept"
     model_config = ConfigDict(extra="allow", strict=True)
@@ -116,12 +122,14 @@ class FailureRecord(Stored):
     error: str
     traceback: str = ""
 
+# %% ../nbs/47_records.ipynb #c9bb3cf9
 class ClaimRecord(Stored):
     "Who is at work on a key"
     host: str
     pid: Annotated[int, Field(ge=1, lt=2**31)]
     since: Seconds = 0.
 
+# %% ../nbs/47_records.ipynb #81faaefe
 class ImagesRecord(Stored):
     "What is said of an image set"
     hash: Key
@@ -129,6 +137,7 @@ class ImagesRecord(Stored):
     shape: Shape
     publishable: bool
 
+# %% ../nbs/47_records.ipynb #88a77dc7
 class DataRecord(ImagesRecord):
     "An image set that a run was made with, under the name of a plan and that of rows"
     name: Text
@@ -142,7 +151,7 @@ class CellRecord(Stored):
     size: Positive
     arch: Text = "cnn"
     seed: Whole = 0
-    control: Text = "none"
+    control: Literal["none", "held_out", "wrong_key", "held_out_key"] = "none"
     variant: Text = "plain"
     device: Text = "cpu"
     options: Pairs = []
@@ -157,6 +166,7 @@ LATER = "coverage_lo coverage_hi adjusted forced training_leakage training_lo tr
 FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() + LATER # columns of rows that hold numbers
 WHOLE = "size n seed update_size".split() # those that hold whole ones
 
+# %% ../nbs/47_records.ipynb #01c3180b
 class RowRecord(Stored):
     "The measured columns of a row; a value that is not defined is null"
     value: Number | None
@@ -173,6 +183,7 @@ class RowRecord(Stored):
     metric: Text = ""
     features: Text = ""
 
+# %% ../nbs/47_records.ipynb #e6f8c2df
 class ScoreRecord(Stored):
     "One metric of one cell"
     cell: CellRecord | None = None
@@ -193,6 +204,7 @@ class AttackRecord(Stored):
     built: dict[str, list[str]] = {}
     trained: bool = False
 
+# %% ../nbs/47_records.ipynb #e7fc67aa
 class ProfileRecord(Stored):
     "What was asked for"
     name: Text
@@ -241,10 +253,13 @@ class PlanRecord(Stored):
 
     @model_validator(mode="after")
     def described(self):
-        named = {p.data for p in self.plans} | {p.similar for p in self.plans} | {j.cell.data for j in self.jobs} | {j.cell.similar for j in self.jobs}
-        if lost := named - {""} - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        asked = [*self.plans, *(j.cell for j in self.jobs)]
+        named = {a.data for a in asked} | {a.similar for a in asked if a.similar}
+        if lost := named - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        if odd := {j.source for j in self.jobs if j.source != self.data[j.cell.data].source}: raise ValueError(f"no data set is called {min(odd)!r:.60}")
         return self
 
+# %% ../nbs/47_records.ipynb #657363fc
 SCHEMAS = {"plan": PlanRecord, "data": DataRecord, "attacks": AttackRecord, "scores": ScoreRecord, "failures": FailureRecord}
 
 # %% ../nbs/47_records.ipynb #bad94263
@@ -270,29 +285,42 @@ def read_plain(path, limit: int = LIMIT): # -> bytes, or None where nothing lies
         if e.errno == errno.ELOOP: raise Damaged(path, "is a symbolic link") from None
         raise
 
+# %% ../nbs/47_records.ipynb #f6538517
 def read_record(path, stage: str, key: str): # -> dict, or None where there is none
     "A stored record that is whole, its own, and of the right types"
     data = read_plain(path)
     if data is None: return None
     record = parse(path, data)
-    check_seal(path, record)
     if (record.get("stage"), record.get("key")) != (stage, key): raise Damaged(path, "not a record of this name")
+    check_seal(path, record)
     if stage in SCHEMAS: check_types(path, record, SCHEMAS[stage])
     return record
 
+# %% ../nbs/47_records.ipynb #0b7e0cf0
 def write_record(path, stage: str, key: str, record: dict) -> Path:
     "Write a record, sealed; the values are JSON's"
     return write_json(path, sealed({"stage": stage, "key": key, **record}))
 
 # %% ../nbs/47_records.ipynb #ac86dac4
+def _cells(data: bytes) -> pd.DataFrame: # text; index: line in the file
+    "The cells of CSV text; `ValueError` where they are no table"
+    reader = csv.reader(StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    lines = {reader.line_num: row for row in reader if row}
+    head = next(iter(lines.values()), [])
+    if odd := next((n for n, row in lines.items() if len(row) != len(head)), 0): raise ValueError(f"line {odd} has {len(lines[odd])} cells, the first has {len(head)}")
+    if len({*head}) < len(head): raise ValueError("two columns have one name")
+    return pd.DataFrame([*lines.values()][1:], [*lines][1:], head, dtype=object)
+
+# %% ../nbs/47_records.ipynb #e56130c6
 def _numbers(path, frame, column, whole=False, sparse=True):
     "A column as numbers; an empty cell is absent, which whole numbers are only where `sparse` says so"
     text = frame[column]
     x = pd.to_numeric(text.where(text != ""), errors="coerce")
-    bad = x.isna() & ((text != "") | (whole and not sparse)) | np.isinf(x) | (whole & ((x % 1 != 0) | (x < 0) | (x >= 2**53)))
+    odd = np.isinf(x) | (whole & ((x % 1 != 0) | (x < 0) | (x >= 2**53)))
+    bad = odd.where(x.notna(), (text != "") | (whole and not sparse))
     if bad.any():
         i = int(bad.to_numpy().argmax())
-        raise InputError(f"{path}, line {i + 2}: {column} is {text.iloc[i]!r:.60}, expected a {'whole ' * whole}number; write the table again with `drlit report`")
+        raise InputError(f"{path}, line {frame.index[i]}: {column} is {text.iloc[i]!r:.60}, expected a {'whole ' * whole}number; write the table again with `drlit report`")
     return x.astype("int64" if whole and not x.isna().any() else float)
 
 # %% ../nbs/47_records.ipynb #bb1dd487
@@ -302,20 +330,14 @@ def read_table(path, # or an open binary file
                limit: int = 2**30, # bytes
               ) -> pd.DataFrame:
     "Rows of a CSV file: numbers where `FLOATS` and `WHOLE` say so, text elsewhere; unknown columns are kept"
-    what = "no table of rows"
-    try:
-        data = path.read() if hasattr(path, "read") else read_file(path, limit)
-        frame = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False, index_col=False)
+    try: frame = _cells(path.read() if hasattr(path, "read") else read_file(path, limit))
+    except InputError: raise
     except FileNotFoundError: raise InputError(f"no file {path}; check the path") from None
-    except (ValueError, csv.Error) as e:
-        if isinstance(e, InputError): raise
-        raise InputError(f"{path} is {what} ({' '.join(str(e).split()) or type(e).__name__}); give a results.csv that drlit wrote") from None
+    except (ValueError, csv.Error) as e: raise InputError(f"{path} is no table of rows ({e}); give a results.csv that drlit wrote") from None
     if lacking := [c for c in columns if c not in frame]: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
-    short = frame.isna().any(axis=1)
-    if short.any(): raise InputError(f"{path}, line {int(short.to_numpy().argmax()) + 2}: cells are missing at its end; write the table again with `drlit report`")
     frame = readable(frame)
-    if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True).max())}, 1)
-    return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE})
+    if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True, False).max())}, 1)
+    return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE}).reset_index(drop=True)
 
 # %% ../nbs/47_records.ipynb #f30c2eed
 class PictureRecord(Stored):
@@ -333,6 +355,7 @@ class PictureRecord(Stored):
     reconstruction: Key
     target: Key | None = None
 
+# %% ../nbs/47_records.ipynb #df1ae302
 class OriginRecord(Stored):
     "What stands beside the rows of a run"
     data: dict[str, ImagesRecord]
@@ -349,13 +372,14 @@ class OriginRecord(Stored):
 
     @model_validator(mode="after")
     def described(self):
-        named = {p.data for p in self.plans} | {p.similar for p in self.plans} | {p.data for p in self.pictures}
-        if lost := named - {""} - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
+        named = {a.data for a in (*self.plans, *self.pictures)} | {p.similar for p in self.plans if p.similar}
+        if lost := named - {*self.data}: raise ValueError(f"no description of the data set {min(lost)!r:.60}")
         return self
 
 # %% ../nbs/47_records.ipynb #4bf4f0ad
 ROWS_AGAIN = "write it again with `drlit report RUN --rows FOLDER`"
 
+# %% ../nbs/47_records.ipynb #65efa1f6
 def read_origin(path, # of the .csv; the other two files have its name
                ) -> dict:
     "What `OriginRecord` holds, of rows that are whole; one of schema 1 is taken as it is"
@@ -398,11 +422,13 @@ REMEDIES = {
     errno.ENOENT: "check the path",
 }
 
+# %% ../nbs/47_records.ipynb #b248a793
 def remedy(error: OSError) -> str:
     "What can be done about an error of the operating system"
     if error.errno == errno.ENOSPC and out_of_inodes(error.filename): return "the disk has room but no entries for further files (inodes); delete some files or name another folder"
     return REMEDIES.get(error.errno, "free some space or name another folder")
 
+# %% ../nbs/47_records.ipynb #7ff08a49
 def out_of_inodes(path) -> bool:
     "Has the disk below a path no entry left for another file?"
     folder = next((p for p in Path(os.fsdecode(path or ".")).absolute().parents if p.is_dir()), Path("."))
