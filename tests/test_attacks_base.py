@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from drlit.core import Shelf, code_key, generator, seeded
+from drlit.core import generator, seeded
 from drlit.definitions import Reconstruction
 from drlit.profiles import InputError, pick
 from drlit.taxonomy import Knowledge

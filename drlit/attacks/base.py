@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 # %% ../../nbs/30_attack.ipynb #d00fc99c
-from ..core import Shelf, code_key, generator, seeded
+from ..core import generator, seeded
 from ..definitions import Reconstruction
 from ..profiles import InputError, pick
 from ..taxonomy import Knowledge
@@ -95,7 +95,7 @@ def run(attack, # an Attack, or the name of a registered one
     attack = attack if isinstance(attack, Attack) else _named(attack)
     knowledge = attack.needs() if knowledge is None else knowledge
     _permit(attack, knowledge)
-    view = target.view(knowledge, seed, cache and Shelf(cache, tuple(code_key(type(attack)) + [attack.version])))
+    view = target.view(knowledge, seed, cache)
     with seeded("attack", attack.name, attack.version, asdict(attack), seed):
         start = perf_counter()
         result = attack.run(view, view.n, seed)
