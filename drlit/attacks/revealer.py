@@ -119,8 +119,7 @@ class Revealer(Attack):
     clamp: float | None = 1. # latents are kept in [-clamp, clamp]; None = free
     restarts: int = 5 # starts per image, between which the target's confidence chooses
     chunk: int = 256 # images optimised together
-    name, family, knowledge = "revealer", "optimisation", Knowledge("static", "white-box", "similar")
-    version = 11 # enters the seeds of its draws
+    name, family, knowledge, version = "revealer", "optimisation", Knowledge("static", "white-box", "similar"), 11 # which enters its seeds
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, steps=3, restarts=2)
     def builds(self): return dict(vars(self))
     def run(self, view, n, seed):
