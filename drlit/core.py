@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'KINDS', 'SLACK', 'RUNS', 'content_hash', 'seed_of', 'generator', 'seeded', 'modules_used',
-           'versions', 'code_key', 'Shelf', 'device_of', 'one_thread', 'write_atomic', 'unplain', 'read_file',
-           'write_json', 'read_json', 'in_bytes', 'free_memory', 'afford', 'enough_memory', 'read_npz', 'write_npz',
-           'as_images', 'progress', 'printable', 'note', 'csv_text', 'readable', 'show_images', 'show_triplets']
+           'versions', 'code_key', 'device_of', 'one_thread', 'write_atomic', 'unplain', 'read_file', 'write_json',
+           'read_json', 'in_bytes', 'free_memory', 'afford', 'enough_memory', 'read_npz', 'write_npz', 'as_images',
+           'progress', 'printable', 'note', 'csv_text', 'readable', 'show_images', 'show_triplets']
 
 # %% ../nbs/01_core.ipynb #983110ca
 import ast
@@ -30,7 +30,6 @@ from importlib import import_module
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import NamedTuple
 
 # %% ../nbs/01_core.ipynb #ee8c2f83
 import matplotlib.pyplot as plt
@@ -121,6 +120,7 @@ def _file(module: str):
         folders = [Path(d, name) for d in folders]
     return Path(path) if str(path).endswith(".py") and Path(path).is_file() else None
 
+# %% ../nbs/01_core.ipynb #e30fc5e5
 @cache
 def _imports(module: str, source: bytes, package: bool) -> list:
     "Dotted names that a module imports, wherever in it; what is taken from a module, too, since it may be a module"
@@ -180,6 +180,7 @@ def _has_file(x) -> bool:
     name = getattr(x, "__module__", None) or "builtins"
     return name != "__main__" and getattr(sys.modules.get(name), "__spec__", None) is not None
 
+# %% ../nbs/01_core.ipynb #5fae25d9
 def _bytecode(c: CodeType) -> list:
     "Instructions, constants and names"
     plain = lambda k: _bytecode(k) if isinstance(k, CodeType) else sorted(map(repr, k)) if isinstance(k, frozenset) else repr(k)
@@ -206,6 +207,7 @@ def _value(x):
     try: return content_hash(x)
     except (InputError, ValueError, TypeError): return type(x).__qualname__
 
+# %% ../nbs/01_core.ipynb #979f0cc7
 def _loaded(x, names: set, seen: set):
     "What code without a file consists of, as JSON; the modules behind the rest are added to `names`"
     follow = partial(_loaded, names=names, seen=seen)
@@ -230,6 +232,7 @@ def _parts(x) -> list: # names, modules, classes and functions
     if isinstance(x, type): return list(x.__mro__)
     return [getattr(x, "__func__", x)]
 
+# %% ../nbs/01_core.ipynb #95921297
 def versions(*things, # modules or their names, classes, functions, methods, partials
             ) -> dict: # tag of a drlit module -> number; name of other code -> SHA-256 of its text, or of its bytecode
     "The code behind these things, and all that it uses"
@@ -248,11 +251,6 @@ def code_key(*things) -> list: # as `versions`
     "What enters a key of it: numbers above 1, and texts without their names. So a module that is split, joined, moved or renamed renames nothing"
     found = versions(*things)
     return [*sorted([k, v] for k, v in found.items() if isinstance(v, int) and v > 1), *sorted(v for v in found.values() if isinstance(v, str))]
-
-class Shelf(NamedTuple):
-    "Where what attacks build is kept, and the code of the attack that asks"
-    folder: object = None # None: nothing is kept
-    code: tuple = () # of `code_key`
 
 # %% ../nbs/01_core.ipynb #5622bc6f
 def device_of(name: str = "auto", # cpu, cuda, cuda:1, ... or auto (the first GPU if there is one)

@@ -381,7 +381,7 @@ def _fields(target, knowledge, model, keys, cost):
 def view(self: Target,
          knowledge: Knowledge, # what is granted
          seed: int = 0, # of the attack; part of the cache's keys
-         cache=None, # folder of stored artefacts, or a `Shelf` that also names the attack's code; None: build anew
+         cache=None, # folder of stored artefacts; None: build anew
         ) -> View:
     "What an attack with this knowledge sees"
     model, keys = self.subject(knowledge)
@@ -389,7 +389,7 @@ def view(self: Target,
     fields = _fields(self, knowledge, model, keys, cost)
     read = _reader(fields, knowledge, reads, values, cost)
     v = View(read, lambda: own, knowledge, seed, next(model.parameters()).device, _spent(model, values, reads, cost))
-    own = Cache(*_builder(v, fields, reads, cost, cache if isinstance(cache, Shelf) else Shelf(cache))) # it reads from the view that shows it
+    own = Cache(*_builder(v, fields, reads, cost, cache)) # it reads from the view that shows it
     return v
 
 # %% ../nbs/22_targets.ipynb #4f4bc625
@@ -415,10 +415,11 @@ class Cache:
     def get_or_build(self, name: str, # what it is, e.g. "dcgan"
                      build, # function of a view that returns a dict of tensors
                      options=None, # further values it depends on
+                     by=None, # the attack class that asks, where the builder is not in its module: its version counts, too
                     ) -> dict: # name -> tensor, on the CPU
         "Load what was built from the same fields, seed and options, or build and store it"
         if bad := _captives(build): raise InputError(f"the builder of {name!r} carries a {bad[0]} from outside; let it read what it needs from the view it is given")
-        return self._build(name, build, options or {})
+        return self._build(name, build, options or {}, by)
     def save(self, tensors: dict): # of what is being built
         "Inside a builder: keep a checkpoint, in place of the one before"
         self._save(tensors)
@@ -512,15 +513,15 @@ def _checkpoints(view, fields, cost, folder, jobs):
 # %% ../nbs/22_targets.ipynb #dc167b75
 def _draws(name, options, seed) -> str: return content_hash("artefact", 1, name, options, seed)[:24] # whatever the code
 
-def _stem(name, options, seed, shelf: Shelf, build) -> str:
+def _stem(name, options, seed, build, by) -> str:
     "The key of an artefact: what it is made from, by which code"
-    return content_hash(_draws(name, options, seed), shelf.code, code_key("drlit.targets", build))[:24]
+    return content_hash(_draws(name, options, seed), code_key("drlit.targets", build, *[by] * bool(by)), getattr(by, "version", 1))[:24]
 
-def _builder(view, fields, reads, cost, shelf):
+def _builder(view, fields, reads, cost, folder):
     "The functions behind a view's cache: build, save, load"
-    jobs, folder = [], shelf.folder
-    def get(name, build, options):
-        draws, stem = _draws(name, options, view.seed), _stem(name, options, view.seed, shelf, build)
+    jobs = []
+    def get(name, build, options, by):
+        draws, stem = _draws(name, options, view.seed), _stem(name, options, view.seed, build, by)
         if hit := _stored(stem, fields, view.knowledge, folder): return _reuse(view, cost, *hit)
         job = _Job(stem, draws, set(), Counter(cost))
         out = _build_now(view, name, build, job, reads, jobs)

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.backends import cudnn
 from tqdm import tqdm
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import NamedTuple
 from unittest.mock import patch
 import ast
 import contextlib
@@ -76,6 +75,16 @@ def test_content_hash_tells_values_apart_and_nothing_else():
     assert len({content_hash(v) for v in values}) == len(values)
     for bad in (object(), {1: 2}, np.array([None]), lambda: 0):
         with pytest.raises(InputError, match="cannot hash"): content_hash(bad)
+
+
+# %% ../nbs/01_core.ipynb #5e21a8c0
+def test_a_version_is_followed_and_the_first_enters_no_key():
+    "What is imported counts, whoever imports it; numbers above 1 enter keys by their tag"
+    import drlit.core
+    from unittest.mock import patch
+    assert versions("drlit.core") == versions(drlit.core) == versions(drlit.core.generator) == {"core": drlit.core.VERSION}
+    with patch.object(drlit.core, "VERSION", 1): assert code_key("drlit.core") == []
+    with patch.object(drlit.core, "VERSION", 7): assert code_key("drlit.core", drlit.core.generator) == [["core", 7]]
 
 
 # %% ../nbs/01_core.ipynb #d5c36e65

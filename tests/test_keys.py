@@ -10,7 +10,7 @@ import torch
 
 import drlit.targets
 from drlit.attacks.base import REGISTRY, NullNoise, attack, attacks, run
-from drlit.bench import Run, Store, Workshop, bench, collect, open_run, schedule
+from drlit.bench import Run, Store, Workshop, bench, collect, elsewhere, open_run, schedule
 from drlit.core import code_key, versions, write_atomic, write_json
 from drlit.data import load_images, split
 from drlit.definitions import Reconstruction
@@ -149,6 +149,33 @@ def test_an_edited_plugin_attack_is_another_attack(plugged, tmp_path):
     edit("def level(): return .25\n")
     assert np.allclose(bench(p, out).query("attack == 'plugged'").value, first.value)
     assert len(list((out / "attacks").glob("*.json"))) == 4
+
+
+def test_a_worker_refuses_code_that_is_not_the_plans(plugged, tmp_path):
+    "Edited between planning and the worker's start: its answer would stand under the name of the old code"
+    r = open_run(fast("plugged"), tmp_path / "out")
+    how = r.opening()
+    assert [name for name, _ in how.code] == ["plugged"]
+    plugged[1]("def level(): return .75\n")
+    with pytest.raises(InputError, match="'plugged' changed.*start the run again"):
+        elsewhere((how, [], True))
+
+
+def test_planning_reads_no_source_twice(tmp_path, monkeypatch):
+    "D9: 1,040 cells took 16 s, half of them listing files and a quarter walking modules"
+    p = fast("all", "nulls", similar="glyphs", sizes=(20, 50), seeds=tuple(range(6)))
+    shop = Workshop(tmp_path)
+    schedule(replace(p, seeds=(0,)), shop)
+    jobs = []
+
+    def once(*args, **more):
+        raise AssertionError("looked for again")
+    with monkeypatch.context() as m:
+        m.setattr("drlit.attacks.base.iter_modules", once)
+        m.setattr("drlit.core._file", once)
+        m.setattr("drlit.core.ast.parse", once)
+        jobs = schedule(p, shop)
+    assert len(jobs) > 500
 
 
 def test_a_raised_version_leaves_no_old_row(tmp_path, monkeypatch):

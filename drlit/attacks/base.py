@@ -125,7 +125,7 @@ def run(attack, # an Attack, or the name of a registered one
     knowledge = attack.needs() if knowledge is None else knowledge
     _permit(attack, knowledge)
     own = attack_seed(seed)
-    view = target.view(knowledge, own, cache and Shelf(cache, tuple(code_key(type(attack)) + [attack.version])))
+    view = target.view(knowledge, own, cache)
     _announce(attack, target, knowledge, view.n)
     result, seconds = _conduct(attack, view, own, getattr(target, "model", None))
     spent = view.spent()

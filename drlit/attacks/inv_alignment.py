@@ -111,7 +111,7 @@ def train_decoder(view, a) -> dict: # the decoder's state, and its log (step, tr
 # %% ../../nbs/40_inv_alignment.ipynb #7597ba1e
 def trained_decoder(view, a) -> tuple: # (decoder in evaluation mode, log)
     "The decoder, from the cache or trained now"
-    found = view.cache.get_or_build("inv_alignment decoder", partial(train_decoder, a=a), vars(a) | {"kept": a.kept})
+    found = view.cache.get_or_build("inv_alignment decoder", partial(train_decoder, a=a), vars(a) | {"kept": a.kept}, type(a))
     net = decoder(view.num_classes, view.shape, a.width)
     net.load_state_dict({k[2:]: t for k, t in found.items() if k.startswith("g.")})
     return net.eval(), found["log"]

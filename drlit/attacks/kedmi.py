@@ -88,7 +88,7 @@ def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, la
     if min(label_weight, entropy_weight) < 0 or min(kernels, dims) < 1:
         raise InputError(f"label_weight={label_weight}, entropy={entropy_weight}, kernels={kernels}, kernel_dims={dims}; expected weights of 0 or more, and at least 1 kernel of 1 number")
     o = dict(plan=plan, width=width, kernels=kernels, dims=dims, label_weight=label_weight, entropy_weight=entropy_weight)
-    tensors = view.cache.get_or_build("kedmi", partial(train_taught, **o), o | dict(engine=1))
+    tensors = view.cache.get_or_build("kedmi", partial(train_taught, **o), o | dict(engine=1), KEDMI)
     G, D = networks(view.shape, view.num_classes, plan.z, width, kernels, dims)
     return revived(G, tensors, "generator", view.device), revived(D, tensors, "critic", view.device)
 

@@ -255,7 +255,7 @@ def gan(self: PLGMI, view) -> dict:
     pick("labels", self.labels, ("top_n", "random")), pick("loss", self.loss, LOSSES)
     plan = GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.lr, tuple(self.betas), self.checkpoint)
     options = dict(plan=plan, width=self.width, spread=self.spread, n=self.top_n, labels=self.labels, confidence=self.confidence, alpha=self.alpha, loss=self.loss, augment=self.augment(view.shape))
-    return view.cache.get_or_build("plgmi", partial(conditional_gan, **options), options | dict(version=self.version))
+    return view.cache.get_or_build("plgmi", partial(conditional_gan, **options), options | dict(version=111), PLGMI) # version: a number in the name of its draws
 
 # %% ../../nbs/38_plgmi.ipynb #1b9253ea
 @patch

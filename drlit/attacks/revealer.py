@@ -30,7 +30,7 @@ TAG, VERSION = "attacks.revealer", 1 # of what this module computes
 # %% ../../nbs/36_revealer.ipynb #c2c7d769
 def prior(view, plan: GanPlan, width: int) -> tuple: # (generator, critic), frozen
     "The prior for these auxiliary images, trained once for all targets that share them"
-    tensors = view.cache.get_or_build("wgan", partial(wgan, plan=plan, width=width), dict(plan=plan, width=width, engine=1)) # engine: a number in the name of its draws
+    tensors = view.cache.get_or_build("wgan", partial(wgan, plan=plan, width=width), dict(plan=plan, width=width, engine=1), Revealer) # engine: a number in the name of its draws
     nets = dict(generator=decoder(plan.z, view.shape, width), critic=critic(view.shape, width))
     return tuple(revived(net, tensors, name, view.device) for name, net in nets.items())
 
@@ -115,7 +115,6 @@ class Revealer(Attack):
     name, family, knowledge = "revealer", "optimisation", Knowledge("static", "white-box", "similar")
     version = 11 # enters the seeds of its draws
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, steps=3, restarts=2)
-
     def builds(self): return dict(vars(self))
     def run(self, view, n, seed):
         if self.restarts < 1: raise InputError(f"restarts={self.restarts}; expected at least 1")

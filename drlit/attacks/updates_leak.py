@@ -227,7 +227,7 @@ def adversarial_step(g, critic, opts, x, real, a):
 # %% ../../nbs/41_updates_leak.ipynb #f37ba7cc
 def training_pairs(view, a): # -> (deltas, images, scale), deltas (B, S, P * C), images (B, S, n, D)
     "Standardised deltas of the shadow updates, and the images behind them"
-    s = view.cache.get_or_build("updates_leak shadows", partial(shadows, a=a), Practice.builds(a))
+    s = view.cache.get_or_build("updates_leak shadows", partial(shadows, a=a), Practice.builds(a), UpdatesLeak)
     d = delta(s["before"][:, None], s["after"], a.features, a.unit)
     scale = scale_of(d.flatten(0, 1))
     return standardise(d, *scale, a.clip), s["sets"], dict(probe=s["probe"], mean=scale[0], spread=scale[1])
@@ -274,7 +274,7 @@ def representatives(x: Tensor, # (m, D)
 # %% ../../nbs/41_updates_leak.ipynb #ea9b93ca
 def trained(view, a, name: str, build, net) -> tuple: # (network in evaluation mode, probe and scale of the deltas)
     "What `build` trained on shadow updates, from the cache or now; `net(inputs)` makes the network"
-    known = view.cache.get_or_build(f"updates_leak {name}", partial(build, a=a), vars(a))
+    known = view.cache.get_or_build(f"updates_leak {name}", partial(build, a=a), vars(a), UpdatesLeak)
     made = net(len(known["mean"]))
     made.load_state_dict({k[2:]: v for k, v in known.items() if k.startswith("g.")})
     return made.eval(), known
