@@ -1,6 +1,8 @@
 """What a user's folders, files and pictures may look like: read rightly and said, or refused in one line that names the value and the remedy."""
+import base64
 import io
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -58,9 +60,11 @@ def png(width, height, depth, colour, row):
 SKIPPED = {"heic": (lambda d: (d / "a" / "x.HEIC").write_bytes(b"?"), ".heic: 1"), "no ending": (lambda d: (d / "a" / "x").write_bytes(b"?"), "without an ending: 1"),
            "text": (lambda d: [(d / "a" / f"{i}.txt").touch() for i in range(3)], ".txt: 3"), "mac": (lambda d: (d / "a" / "._1.png").write_bytes(b"\0\5\x16\7"), "hidden: 1"),
            "zip of a mac": (lambda d: [(d / "__MACOSX" / "a").mkdir(parents=True), (d / "__MACOSX" / "a" / "._1.png").touch()], "hidden: 1"),
-           "left behind": (lambda d: [(d / "a" / n).touch() for n in (".DS_Store", "Thumbs.db", "desktop.ini")], "hidden: 3"), "loose": (lambda d: Image.fromarray(PICTURE).save(d / "x.png"), "outside class folders: 1"),
+           "left behind": (lambda d: [(d / "a" / n).touch() for n in (".DS_Store", "Thumbs.db", "desktop.ini")], "hidden: 3"),
+           "loose": (lambda d: Image.fromarray(PICTURE).save(d / "x.png"), "outside class folders: 1"),
            "pipe": (lambda d: os.mkfifo(d / "a" / "x.png"), "pipes, devices or broken links: 1"), "device": (lambda d: (d / "a" / "x.png").symlink_to("/dev/zero"), "broken links: 1"),
-           "socket": (lambda d: socket.socket(socket.AF_UNIX).bind(str(d / "a" / "x.png")), "broken links: 1"), "broken link": (lambda d: (d / "a" / "x.png").symlink_to("nowhere"), "broken links: 1"),
+           "socket": (lambda d: socket.socket(socket.AF_UNIX).bind(str(d / "a" / "x.png")), "broken links: 1"),
+           "broken link": (lambda d: (d / "a" / "x.png").symlink_to("nowhere"), "broken links: 1"),
            "endless link": (lambda d: (d / "a" / "x.png").symlink_to("x.png"), "broken links: 1"), "link upwards": (lambda d: (d / "a" / "up").symlink_to(".."), "folders within class folders: 1"),
            "nested": (lambda d: [(d / "a" / "more").mkdir(), Image.fromarray(PICTURE).save(d / "a" / "more" / "1.png")], "folders within class folders: 1")}
 
@@ -75,14 +79,19 @@ def test_what_is_no_picture_is_skipped_and_said(what, folder, capsys, monkeypatc
     assert says in capsys.readouterr().err
 
 
-REFUSED = {"empty file": (lambda d: (d / "a" / "2.png").touch(), "a/2.png is empty"), "cut": (lambda d: (d / "a" / "2.png").write_bytes((d / "a" / "1.png").read_bytes()[:-30]), "a/2.png is truncated"),
-           "no picture": (lambda d: (d / "a" / "2.jpg").write_bytes(b"hello"), "a/2.jpg is truncated or no image"), "new line": (lambda d: (d / "a" / "x\ny.png").write_bytes(b"?"), "a/x\\ny.png is truncated"),
-           "empty class": (lambda d: (d / "c").mkdir(), "class folder 'c' holds no picture"), "heic class": (lambda d: [(d / "c").mkdir(), (d / "c" / "1.heic").touch()], "'c' holds no picture (skipped: .heic: 1)"),
+REFUSED = {"empty file": (lambda d: (d / "a" / "2.png").touch(), "a/2.png is empty"),
+    "cut": (lambda d: (d / "a" / "2.png").write_bytes((d / "a" / "1.png").read_bytes()[:-30]), "a/2.png is truncated"),
+           "no picture": (lambda d: (d / "a" / "2.jpg").write_bytes(b"hello"), "a/2.jpg is truncated or no image"),
+           "new line": (lambda d: (d / "a" / "x\ny.png").write_bytes(b"?"), "a/x\\ny.png is truncated"),
+           "empty class": (lambda d: (d / "c").mkdir(), "class folder 'c' holds no picture"),
+           "heic class": (lambda d: [(d / "c").mkdir(), (d / "c" / "1.heic").touch()], "'c' holds no picture (skipped: .heic: 1)"),
            "16 bit gray": (lambda d: Image.fromarray(np.full((6, 8), 300, np.uint16)).save(d / "a" / "2.png"), "a/2.png has more than 8 bits"),
            "16 bit colour": (lambda d: (d / "a" / "2.png").write_bytes(png(8, 6, 16, 2, b"\x12\x34" * 24)), "a/2.png has more than 8 bits"),
-           "16 bit ppm": (lambda d: (d / "a" / "2.ppm").write_bytes(b"P6 8 6 65535\n" + b"\x12\x34" * 144), "a/2.ppm has more than 8 bits"), "other size": (lambda d: Image.new("L", (9, 9)).save(d / "a" / "2.png"), "a/2.png is 9x9"),
+           "16 bit ppm": (lambda d: (d / "a" / "2.ppm").write_bytes(b"P6 8 6 65535\n" + b"\x12\x34" * 144), "a/2.ppm has more than 8 bits"),
+           "other size": (lambda d: Image.new("L", (9, 9)).save(d / "a" / "2.png"), "a/2.png is 9x9"),
            "a program": (lambda d: (d / "a" / "2.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\n"), "a/2.png is truncated or no image"),
-           "bomb": (lambda d: (d / "a" / "2.png").write_bytes(png(9000, 9000, 1, 0, bytes(1125))), "a/2.png is 9000x9000"), "larger bomb": (lambda d: (d / "a" / "2.png").write_bytes(png(20000, 20000, 1, 0, bytes(2500))), "a/2.png is too large")}
+           "bomb": (lambda d: (d / "a" / "2.png").write_bytes(png(9000, 9000, 1, 0, bytes(1125))), "a/2.png is 9000x9000"),
+           "larger bomb": (lambda d: (d / "a" / "2.png").write_bytes(png(20000, 20000, 1, 0, bytes(2500))), "a/2.png is too large")}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -139,10 +148,12 @@ def save_turned(p, size=(6, 8)):
 
 READ = {"transparent": ("2.png", lambda p: Image.fromarray(np.zeros((6, 8, 4), np.uint8)).save(p), 255, "transparent and laid on white: 1"),
         "half transparent": ("2.png", lambda p: Image.fromarray(np.full((6, 8, 4), (0, 0, 0, 127), np.uint8)).save(p), 128, "transparent and laid on white: 1"),
-        "opaque": ("2.png", lambda p: Image.fromarray(np.full((6, 8, 4), (7, 7, 7, 255), np.uint8)).save(p), 7, ""), "gray and transparent": ("2.png", lambda p: Image.fromarray(np.zeros((6, 8, 2), np.uint8), "LA").save(p), 255, "laid on white: 1"),
+        "opaque": ("2.png", lambda p: Image.fromarray(np.full((6, 8, 4), (7, 7, 7, 255), np.uint8)).save(p), 7, ""),
+        "gray and transparent": ("2.png", lambda p: Image.fromarray(np.zeros((6, 8, 2), np.uint8), "LA").save(p), 255, "laid on white: 1"),
         "palette": ("2.png", lambda p: save_palette(p, transparency=0), 255, "laid on white: 1"), "gif": ("2.gif", lambda p: save_palette(p, transparency=0), 255, "laid on white: 1"),
         "moving": ("2.gif", lambda p: Image.new("L", (8, 6), 9).save(p, save_all=True, append_images=[Image.new("L", (8, 6), 99)]), 9, "with several frames, of which the first is read: 1"),
-        "cmyk": ("2.jpg", lambda p: Image.new("CMYK", (8, 6)).save(p), 255, "in CMYK: 1"), "jfif": ("2.jfif", lambda p: Image.fromarray(PICTURE).save(p, "JPEG"), 100, ""), "one bit": ("2.png", lambda p: Image.new("1", (8, 6), 1).save(p), 255, "")}
+        "cmyk": ("2.jpg", lambda p: Image.new("CMYK", (8, 6)).save(p), 255, "in CMYK: 1"), "jfif": ("2.jfif", lambda p: Image.fromarray(PICTURE).save(p, "JPEG"), 100, ""),
+        "one bit": ("2.png", lambda p: Image.new("1", (8, 6), 1).save(p), 255, "")}
 
 
 @pytest.mark.parametrize("what", READ)
@@ -201,9 +212,11 @@ def archive(path, entries, method=zipfile.ZIP_STORED, bits=0, number=None):
 
 
 ARCHIVES = {"encrypted": (dict(bits=1), GOOD, "images.npy is encrypted"), "deflate64": (dict(number=9), GOOD, "compressed by method 9"), "zstd": (dict(number=93), GOOD, "compressed by method 93"),
-            "9 TB": ({}, [("images.npy", npy((3 * 10 ** 9, 1, 60, 50))), GOOD[1]], "claims (3000000000, 1, 60, 50) of uint8, 9.0 TB, and holds 0 bytes"), "negative": ({}, [("images.npy", npy((-1, 1, 8, 8))), GOOD[1]], "claims (-1, 1, 8, 8)"),
+            "9 TB": ({}, [("images.npy", npy((3 * 10 ** 9, 1, 60, 50))), GOOD[1]], "claims (3000000000, 1, 60, 50) of uint8, 9.0 TB, and holds 0 bytes"),
+            "negative": ({}, [("images.npy", npy((-1, 1, 8, 8))), GOOD[1]], "claims (-1, 1, 8, 8)"),
             "pickle": ({}, [("images.npy", npy((1,), "|O", b"cos\nsystem\n")), GOOD[1]], "holds a pickle"), "no array": ({}, [("images.npy", b"hello"), GOOD[1]], "has no 'images'"),
-            "future": ({}, [("images.npy", b"\x93NUMPY\x09\x00" + b"x" * 50), GOOD[1]], "truncated or damaged"), "no header": ({}, [("images.npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr':  "), GOOD[1]], "truncated or damaged"),
+            "future": ({}, [("images.npy", b"\x93NUMPY\x09\x00" + b"x" * 50), GOOD[1]], "truncated or damaged"),
+            "no header": ({}, [("images.npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr':  "), GOOD[1]], "truncated or damaged"),
             "a deep header": ({}, [("images.npy", b"\x93NUMPY\x01\x00\x60\xea" + b"(" * 60000), GOOD[1]], "truncated or damaged")}
 
 
@@ -266,12 +279,18 @@ def test_what_is_no_archive_is_refused_and_waits_for_nothing(make, tmp_path):
     one_line(e, "a.npz")
 
 
-ARRAYS = [(dict(images=X > 9), "bool.*astype"), (dict(images=X.astype("u2") * 256), "uint16 from 0 to 6[0-9]{4}.*float32"), (dict(images=X.astype(int)), r"int64 from 0 to 25.*astype\('uint8'\)"), (dict(images=(X / 255).astype(np.longdouble)), "float(96|128).*astype"),
-          (dict(images=X / 255 + 0j), "complex128"), (dict(images=X.astype(str)), "dtype <U"), (dict(images=np.float32(1)), "0 dimensions"), (dict(images=X[:0], labels=Y[:0]), "empty"), (dict(images=np.where(X == 255, 1.0002, X / 255)), "to 1.0002; expected"),
-          (dict(labels=Y / 2), r"float64.*instead of 0.5"), (dict(labels=np.where(Y, np.nan, 0)), "instead of nan"), (dict(labels=Y - 1), "label -1 is negative"), (dict(labels=Y - 1, names=list("abc")), "label -1 is negative"),
-          (dict(labels=Y * 10 ** 12, names=list("abc")), "label 2000000000000"), (dict(labels=Y[:5]), "5 labels for 12 images"), (dict(labels=np.int64(1)), r"shape \(\)"), (dict(labels=Y > 0), "dtype bool"),
-          (dict(names=["a", "b"]), "label 2 but only 2 class names"), (dict(names=list("aba")), "two classes are called 'a'"), (dict(names=[1.5, 2, 3]), "names of dtype float64"), (dict(names="abc"), r"names of dtype <U3 and shape \(\)"),
-          (dict(names=[["a"], ["b"], ["c"]]), "shape"), (dict(names=[b"\xff", b"b", b"c"]), "no UTF-8"), (dict(publishable="no"), "publishable = 'no'"), (dict(publishable=[True, False]), "publishable = "), (dict(publishable=7), "publishable = 7")]
+ARRAYS = [(dict(images=X > 9), "bool.*astype"), (dict(images=X.astype("u2") * 256), "uint16 from 0 to 6[0-9]{4}.*float32"),
+    (dict(images=X.astype(int)), r"int64 from 0 to 25.*astype\('uint8'\)"), (dict(images=(X / 255).astype(np.longdouble)), "float(96|128).*astype"),
+          (dict(images=X / 255 + 0j), "complex128"), (dict(images=X.astype(str)), "dtype <U"), (dict(images=np.float32(1)), "0 dimensions"), (dict(images=X[:0], labels=Y[:0]), "empty"),
+          (dict(images=np.where(X == 255, 1.0002, X / 255)), "to 1.0002; expected"),
+          (dict(labels=Y / 2), r"float64.*instead of 0.5"), (dict(labels=np.where(Y, np.nan, 0)), "instead of nan"), (dict(labels=Y - 1), "label -1 is negative"),
+          (dict(labels=Y - 1, names=list("abc")), "label -1 is negative"),
+          (dict(labels=Y * 10 ** 12, names=list("abc")), "label 2000000000000"), (dict(labels=Y[:5]), "5 labels for 12 images"), (dict(labels=np.int64(1)), r"shape \(\)"),
+          (dict(labels=Y > 0), "dtype bool"),
+          (dict(names=["a", "b"]), "label 2 but only 2 class names"), (dict(names=list("aba")), "two classes are called 'a'"), (dict(names=[1.5, 2, 3]), "names of dtype float64"),
+          (dict(names="abc"), r"names of dtype <U3 and shape \(\)"),
+          (dict(names=[["a"], ["b"], ["c"]]), "shape"), (dict(names=[b"\xff", b"b", b"c"]), "no UTF-8"), (dict(publishable="no"), "publishable = 'no'"),
+          (dict(publishable=[True, False]), "publishable = "), (dict(publishable=7), "publishable = 7")]
 
 
 @pytest.mark.parametrize("arrays, says", ARRAYS)
@@ -309,13 +328,15 @@ def test_score_reads_every_form_that_its_help_names(save, tmp_path):
             p.mkdir(parents=True, exist_ok=True)
             Image.fromarray(x[0]).save(p / f"{i:02}.png")
     target = save("target")
-    bare = [save("u8", X, None), save("last", X.transpose(0, 2, 3, 1), None), save("flat", X[:, 0], None), save("floats", (X / 255).astype("f4"), None), save("step", (X / 255 * (1 + 2e-7)).astype("f4"), None), tmp_path / "flat"]
+    bare = [save("u8", X, None), save("last", X.transpose(0, 2, 3, 1), None), save("flat", X[:, 0], None), save("floats", (X / 255).astype("f4"), None), save("step",
+        (X / 255 * (1 + 2e-7)).astype("f4"), None), tmp_path / "flat"]
     for f in (*bare, tmp_path / "classes", save("labelled")):
         [row] = score_files(f, target, metrics=["mse"])
         assert row["value"] == pytest.approx(0, abs=1e-12) and row["coverage"] == 1 and row["features"] == ("matching=global" if f in bare else "")
 
 
-SCORED = [((X, None, 0), "12 of the 12 images"), ((np.concatenate([HELD[:9], X[9:]]), Y, 0), "3 of the 12 images"), ((HELD[:9], Y[:9], 0), "holds 3 images of class '0', .* 4; the held-out test needs equal counts"), ((HELD, None, 1), "has no labels and")]
+SCORED = [((X, None, 0), "12 of the 12 images"), ((np.concatenate([HELD[:9], X[9:]]), Y, 0), "3 of the 12 images"),
+    ((HELD[:9], Y[:9], 0), "holds 3 images of class '0', .* 4; the held-out test needs equal counts"), ((HELD, None, 1), "has no labels and")]
 
 
 @pytest.mark.parametrize("held, says", SCORED)
@@ -347,8 +368,6 @@ def holds(path, marks):
         arrays = [a for a in read_npz(path).values() if a.ndim == 4]
         return any(np.abs(np.asarray(a, float) - m / 255).max((1, 2, 3)).min() < 1e-3 for a in arrays for m in marks if a.shape[2:] == m.shape)
     text = path.read_text(errors="replace")
-    import base64
-    import re
     found = [Image.open(io.BytesIO(base64.b64decode(b))).convert("L") for b in re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)]
     return any(np.array_equal(np.asarray(im)[i:i + 16, j:j + 16], m) for im in found for m in marks for i in range(0, im.height - 15) for j in range(0, im.width - 15))
 
@@ -362,7 +381,8 @@ def own(tmp_path):
     return tmp_path / "own.npz", [im[0] for im in x]
 
 
-def quick(**fields): return replace(profile("quick"), attacks=("nulls", "mi_face"), sizes=(9,), seeds=(0,), metrics=("mse",), options={"mi_face": {"steps": 2}}, training=dict(min_epochs=1, max_epochs=1), **fields)
+def quick(**fields): return replace(profile("quick"), attacks=("nulls",
+    "mi_face"), sizes=(9,), seeds=(0,), metrics=("mse",), options={"mi_face": {"steps": 2}}, training=dict(min_epochs=1, max_epochs=1), **fields)
 
 
 def shown_in(out, tmp_path, marks):

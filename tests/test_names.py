@@ -92,7 +92,7 @@ def test_true_auxiliary_labels_are_true_whatever_the_order():
     shown = t.view(Knowledge("static", "none", "same", ["aux_labels"])).auxiliary
     assert shown.names == ABC and shown.labels.tolist() == Y.tolist()
     others = Target.from_model(classifier(), ImageSet(X, Y, ABC), auxiliary=ImageSet(HELD, Y, "xyz"))
-    with pytest.raises(NotApplicable, match="no auxiliary image belongs to a class"): others.view(Knowledge("static", "none", "same", ["aux_labels"])).auxiliary
+    with pytest.raises(NotApplicable, match="no auxiliary image belongs to a class"): _ = others.view(Knowledge("static", "none", "same", ["aux_labels"])).auxiliary
 
 
 def test_class_names_of_a_model_reorder_or_rename_every_set():
