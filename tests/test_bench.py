@@ -21,7 +21,7 @@ from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
 from drlit.models import ARCHS, Training, build, model_files, training_for
 from drlit.profiles import InputError
-from drlit.profiles import InputError, Profile, check, pick, typed, types_of
+from drlit.profiles import InputError, Profile, Sizes, check, pick, typed, types_of
 from drlit.profiles import Profile
 from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
