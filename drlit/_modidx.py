@@ -1382,6 +1382,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'drlit.profiles._typed': ('profiles.html#_typed', 'drlit/profiles.py'),
                                 'drlit.profiles._usable': ('profiles.html#_usable', 'drlit/profiles.py'),
                                 'drlit.profiles._value': ('profiles.html#_value', 'drlit/profiles.py'),
+                                'drlit.profiles.brief': ('profiles.html#brief', 'drlit/profiles.py'),
                                 'drlit.profiles.check': ('profiles.html#check', 'drlit/profiles.py'),
                                 'drlit.profiles.expected': ('profiles.html#expected', 'drlit/profiles.py'),
                                 'drlit.profiles.from_text': ('profiles.html#from_text', 'drlit/profiles.py'),

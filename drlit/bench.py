@@ -58,7 +58,7 @@ from .metrics.leakage import adjusted_coverage, bootstrap_interval, class_sums, 
 from .metrics.sample import METRICS, nearest, pairwise
 from .mirror import place
 from .models import ARCHS, Training, build, model_files, training_for
-from .profiles import InputError, Profile, check, pick, typed, types_of
+from .profiles import InputError, Profile, Sizes, check, pick, typed, types_of
 from .records import FLOATS, LATER, STAGES, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from .targets import Recipe, model_key, pretraining, train_target
 from .taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
@@ -178,7 +178,7 @@ class Setting:
 def _pairs(d): return tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in d.items()))
 
 # %% ../nbs/50_bench.ipynb #a64eb345
-TARGET = {k: t for k, t in types_of(Recipe).items() if k not in ("data", "data_hash", "size", "seed", "update")} | dict(sizes=types_of(Profile)["sizes"], training=dict)
+TARGET = {k: t for k, t in types_of(Recipe).items() if k not in ("data", "data_hash", "size", "seed", "update")} | dict(sizes=Sizes, training=dict)
 
 def own_setting(name: str, p: Profile, update_size: int): # -> list of Setting, at most one
     "The target that an attack brings along"
@@ -758,13 +758,13 @@ def check_plan(p: Profile, grants, shop: Workshop):
     "Refuse what cannot work, before anything is computed"
     training_for("cnn", **check(types_of(Training), p.training, "training"))
     for name, given in p.options.items(): attack(name, **typed(dict, given, f"options of {name}"))
-    for name in p.targets: own_setting(name, p, p.update_size)
     for m in p.metrics: pick("metric", set_level(m) or m, [*METRICS, *DATASET_METRICS])
     for g in grants: pick("grant", g, GRANTS)
     for what in ("arch", "sizes", "seeds", "metrics"):
         if not getattr(p, what): raise InputError(f"no {what}; give at least one with --{what}")
     kinds = settings(p)[REFERENCE]
-    for s in kinds: pick("architecture", s.arch, ARCHS), pick("variant", s.variant, VARIANTS)
+    for s in [*kinds, *(s for name in p.targets for s in own_setting(name, p, p.update_size))]:
+        pick("architecture", s.arch, ARCHS), pick("variant", s.variant, VARIANTS)
     for seed, n, u in dict.fromkeys((seed, n, s.update_size) for seed in p.seeds for s in kinds for n in s.sizes):
         part = split(shop.images(p.data), n, seed, u)
         if p.similar: similar_auxiliary(shop.images(p.similar), part)

@@ -83,6 +83,14 @@ def number(least, most, kind=int):
     return Annotated[kind, Ge(least), Le(most)]
 
 
+def path(text):
+    "A path or address that the operating system can be asked for"
+    parts = [part.encode("utf-8", "surrogateescape") for part in text.split("/")]
+    if not text.strip() or "\0" in text: raise argparse.ArgumentTypeError(f"{shown(text)} is no path; name a file or folder")
+    if max(map(len, parts)) > 255 or sum(map(len, parts)) > 4000: raise argparse.ArgumentTypeError(f"{shown(text)} is too long for a path; choose a shorter name")
+    return text
+
+
 words, numbers, seeds = given(tuple[Name, ...]), given(tuple[Count, ...]), given(tuple[Seed, ...]) # a,b -> ("a", "b"), each once
 seconds, dollars = Annotated[float, Gt(0), Le(86_400)], Annotated[float, Gt(0), Le(10**6)]
 
@@ -304,13 +312,13 @@ def parser():
 def add_bench(sub):
     text = "Train targets, run attacks and controls, score everything, print the table and write report.html. Lists are comma-separated. The same command again computes only what is missing."
     b = sub.add_parser("bench", help="measure attacks; the same again resumes", description=text)
-    b.add_argument("--profile", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
-    b.add_argument("--grid", metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
-    b.add_argument("--data", metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
-    b.add_argument("--side", type=int, metavar="PX", help="crop your own pictures to their centre square and resize it to PX x PX pixels; a must where they differ in size")
+    b.add_argument("--profile", type=path, metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
+    b.add_argument("--grid", type=path, metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
+    b.add_argument("--data", type=path, metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
+    b.add_argument("--side", type=given(number(1, 4096)), metavar="PX", help="crop your own pictures to their centre square and resize it to PX x PX pixels; a must where they differ in size")
     b.add_argument("--classes", type=words, metavar="A,B", help="of --data: its class names in another order, or as many new names")
     b.add_argument("--publishable", action="store_true", help="your own images (--data, --similar) may be shown in reports and sent to a judge; without it only named public sets are")
-    b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
+    b.add_argument("--similar", type=lambda text: text and path(text), metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
     b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
     b.add_argument("--seeds", type=seeds, metavar="S,T", help="one repetition each: split, target and attack")
@@ -319,8 +327,8 @@ def add_bench(sub):
     b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set; fd@cifar100: in the features that this set trains for all others")
     b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
     b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")
-    b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html, or an address such as s3://bucket/run (default drlit-out)")
-    b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
+    b.add_argument("--out", type=path, default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html, or an address such as s3://bucket/run (default drlit-out)")
+    b.add_argument("--data-root", type=path, metavar="DIR", help="where named data sets lie or are downloaded to")
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
     b.add_argument("--dry-run", action="store_true", help="only print the plan: cells, what is there already, and the time that the rest will take")
     b.add_argument("--engine", default="local", metavar="E", help="who computes: local (processes on this machine) or ray (default local)")
@@ -329,7 +337,7 @@ def add_bench(sub):
     b.add_argument("--cpus-per-cell", type=given(number(0, 1024, float)), default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
     b.add_argument("--gpus-per-cell", type=given(number(0, 1024, float)), default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
     b.add_argument("--retries", type=given(number(0, 100)), default=2, metavar="R", help="of a cell whose worker died (default 2)")
-    b.add_argument("--known", metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
+    b.add_argument("--known", type=path, metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
     b.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     b.set_defaults(do=bench)
 
@@ -345,8 +353,8 @@ def add_score(sub):
     text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW), `labels` and perhaps `names` of the classes, by which classes are matched; "
             "or folders with one folder of pictures per class, or of pictures alone. Without labels in REC or TARGET matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
     s = sub.add_parser("score", help="score anyone's reconstructions", description=text)
-    s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
-    s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")
+    s.add_argument("reconstruction", type=path, metavar="REC.npz"), s.add_argument("target", type=path, metavar="TARGET.npz")
+    s.add_argument("heldout", type=path, metavar="HELDOUT.npz", nargs="?")
     s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ...; fd and kid need the Inception weights (default mse,psnr,ssim)")
     s.add_argument("--permutations", type=given(Permutations), default=999, metavar="B", help="of the held-out test (default 999)")
     s.add_argument("--seed", type=given(Seed), default=0, metavar="S", help="of permutations and bootstrap (default 0)")
@@ -358,17 +366,17 @@ def add_report(sub):
     text = ("Read what `drlit bench` wrote and print Table 2: every attack beside its controls, then what the paper printed. DIR is a run's folder (finished or at work), a folder of rows that --rows wrote, or a results.csv.\n"
             "html: one page with sortable, filterable tables and Figures 1 and 2; csv, parquet: every row; latex: the tables, for booktabs and longtable.")
     r = sub.add_parser("report", help="tables, figures and files of a finished or interrupted run", description=text)
-    r.add_argument("folder", metavar="DIR", help="or the address of a run")
+    r.add_argument("folder", type=path, metavar="DIR", help="or the address of a run")
     r.add_argument("--format", type=words, default=("html", "csv"), metavar="F,G", help="html, csv, parquet (extra drlit[parquet]), latex (default html,csv)")
-    r.add_argument("--out", metavar="FOLDER", help="where the files go (default: the run's folder)")
-    r.add_argument("--rows", metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
+    r.add_argument("--out", type=path, metavar="FOLDER", help="where the files go (default: the run's folder)")
+    r.add_argument("--rows", type=path, metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
     r.set_defaults(do=report)
 
 
 def add_claims(sub):
     text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C08, whose study comes with the package, and C19: ten seconds)."
     c = sub.add_parser("claims", help="the paper's claims, judged on a run", description=text)
-    c.add_argument("run", nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
+    c.add_argument("run", type=path, nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
     c.add_argument("--json", action="store_true", help="as a JSON list of all twenty: id, verdict, figure, interval, scale, ...")
     c.set_defaults(do=claims)
 
@@ -401,7 +409,7 @@ def add_judge(sub):
     text = ("The paper's judge (section 6.1): for every private image one candidate per training size, and a judge that names the most similar. Without --model the judge is a metric, offline. "
             "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge, or in --out: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
     j = sub.add_parser("judge", help="let a vision language model, or a metric, choose between training sizes", description=text)
-    j.add_argument("run", nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
+    j.add_argument("run", type=path, nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
     j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")
     j.add_argument("--controls", type=words, metavar="A,B", help="null adversaries of the same runs, judged the same way")
     j.add_argument("--over", default="size", metavar="F", help="what candidates differ in: size, variant or arch (default size)")
@@ -420,15 +428,15 @@ def add_judge(sub):
     j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=given(dollars), metavar="USD", help="stop before it is exceeded")
     j.add_argument("--set", type=assignment, action="append", metavar="K=V", help="further field of the request, such as temperature=1; may be repeated")
     j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
-    j.add_argument("--out", metavar="FOLDER", help="where replies and tallies are kept (default: RUN/judge); RUN itself is only read")
-    j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
+    j.add_argument("--out", type=path, metavar="FOLDER", help="where replies and tallies are kept (default: RUN/judge); RUN itself is only read")
+    j.add_argument("--data-root", type=path, metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
     j.set_defaults(do=judge)
 
 
 def add_status(sub):
     text = "What a run in this folder has done, is doing (by whom, since when) and still has to do, and what failed. On a terminal it looks again until the run is done; Ctrl-C ends the looking, not the run."
     t = sub.add_parser("status", help="done, running, failed, time left", description=text)
-    t.add_argument("folder", metavar="DIR", help="or the address of a run")
+    t.add_argument("folder", type=path, metavar="DIR", help="or the address of a run")
     t.add_argument("--every", type=given(number(.1, 86_400, float)), default=2, metavar="S", help="seconds between looks (default 2)")
     t.add_argument("--once", action="store_true", help="look once, on a terminal too")
     t.set_defaults(do=status)

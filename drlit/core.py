@@ -260,10 +260,11 @@ def device_of(name: str = "auto", # cpu, cuda, cuda:1, ... or auto (the first GP
     name = str(name).replace("gpu", "cuda") # the other common word
     kind, _, index = name.partition(":")
     pick("device", kind, ["cpu", "cuda", "auto"])
+    if kind != "cuda" and name != kind: raise InputError(f"device {name!r}: {kind} takes no number; use --device {kind}")
     if kind == "auto": return torch.device("cuda" if count else "cpu")
     if kind == "cpu": return torch.device("cpu")
     if not count: raise InputError(f"device {name!r}: torch sees no CUDA device here; use --device cpu")
-    if index and not (index.isdigit() and int(index) < count): raise InputError(f"device {name!r} does not exist; there are {count}, from cuda:0 to cuda:{count - 1}")
+    if name != kind and not (index.isascii() and index.isdigit() and int(index) < count): raise InputError(f"device {name!r} does not exist; there are {count}, from cuda:0 to cuda:{count - 1}")
     return torch.device(name)
 
 # %% ../nbs/01_core.ipynb #ec4f6cef

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['tomllib', 'MOST', 'Count', 'Whole', 'Seed', 'Positive', 'Weight', 'Real', 'Share', 'Fraction', 'Part', 'Name',
-           'Permutations', 'SETTINGS', 'GRID', 'InputError', 'pick', 'expected', 'shown', 'typed', 'types_of', 'check',
-           'Checked', 'settings_file', 'read_text', 'Profile', 'from_text', 'parsed', 'profiles', 'profile', 'override',
-           'read_grid', 'visible']
+           'Sizes', 'Permutations', 'SETTINGS', 'GRID', 'InputError', 'pick', 'expected', 'shown', 'brief', 'typed',
+           'types_of', 'check', 'Checked', 'settings_file', 'read_text', 'Profile', 'from_text', 'parsed', 'profiles',
+           'profile', 'override', 'read_grid', 'visible']
 
 # %% ../nbs/00_profiles.ipynb #3dc9d0ca
 import json
@@ -60,6 +60,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 Fraction = Annotated[float, Ge(0), Lt(1)] # a momentum, a dropout
 Part = Annotated[float, Gt(0), Lt(1)] # neither none nor all
 Name = Annotated[str, MinLen(1), MaxLen(4096)]
+Sizes = Annotated[tuple[Count, ...], MinLen(1)]
 
 # %% ../nbs/00_profiles.ipynb #9a10eabb
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -90,6 +91,10 @@ def shown(v) -> str:
     try: text = repr(v)
     except (ValueError, RecursionError): text = f"a {type(v).__name__} of enormous length" # e.g. a whole number of 5,000 digits
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+
+def brief(path) -> str:
+    "A path as an error names it"
+    return str(path) if len(str(path)) <= 300 else shown(str(path))
 
 def typed(hint, # what the value may be
           v, # the value
@@ -139,21 +144,21 @@ def settings_file() -> Path: # the settings.ini in use
     env = os.environ.get("DRLIT_SETTINGS")
     places = [Path(env)] if env else [pkg / "settings.ini", pkg.parent / "settings.ini"]
     for p in places:
-        if p.is_file(): return p
-    raise InputError(f"no settings file at {' or '.join(map(str, places))}; set DRLIT_SETTINGS to a settings.ini or reinstall drlit")
+        if os.path.isfile(p): return p
+    raise InputError(f"no settings file at {' or '.join(map(brief, places))}; set DRLIT_SETTINGS to a settings.ini or reinstall drlit")
 
 # %% ../nbs/00_profiles.ipynb #0bcd32bc
 def read_text(path, # a file
               what: str, # what it should be, for the error
              ) -> str:
     "A text file of at most a megabyte, in UTF-8; anything else raises `InputError`"
-    path = Path(path)
+    name, path = brief(path), Path(path)
+    if not os.path.isfile(path): raise InputError(f"no {what} {name}; " + ("it is a folder or a device" if os.path.exists(path) else "check the path"))
     try:
-        if not path.is_file(): raise InputError(f"no {what} {path}; " + ("it is a folder or a device" if path.exists() else "check the path"))
-        if path.stat().st_size > 10**6: raise InputError(f"{path} is not a {what}: it has {path.stat().st_size} bytes, at most 1000000 are read")
+        if path.stat().st_size > 10**6: raise InputError(f"{name} is not a {what}: it has {path.stat().st_size} bytes, at most 1000000 are read")
         return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e: raise InputError(f"{path} is not a {what}: byte {e.start} is not UTF-8; save it as UTF-8") from None
-    except OSError as e: raise InputError(f"cannot read {what} {shown(str(path))}: {e.strerror}; check the path") from None
+    except UnicodeDecodeError as e: raise InputError(f"{name} is not a {what}: byte {e.start} is not UTF-8; save it as UTF-8") from None
+    except OSError as e: raise InputError(f"cannot read {what} {name}: {e.strerror}; check the path") from None
 
 # %% ../nbs/00_profiles.ipynb #7a468580
 def _sections(path=None) -> dict:

@@ -30,7 +30,7 @@ from safetensors.torch import save as st_save
 from torch import Tensor, nn
 
 # %% ../nbs/22_targets.ipynb #337fdc9e
-from .core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
+from .core import as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from .data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
 from .models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from .own_models import examine, pairs_of

@@ -21,7 +21,7 @@ from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
 from drlit.models import ARCHS, Training, build, model_files, training_for
 from drlit.profiles import InputError
-from drlit.profiles import InputError, Profile, check, pick, typed, types_of
+from drlit.profiles import InputError, Profile, Sizes, check, pick, typed, types_of
 from drlit.profiles import Profile
 from drlit.records import FLOATS, LATER, STAGES, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from drlit.targets import Recipe, model_key, pretraining, train_target

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dataclasses import dataclass, field, fields, replace
 from dataclasses import replace
 from difflib import get_close_matches
-from drlit.profiles import Checked, Count, Positive, Share, Whole, expected, shown
 from functools import cache
 from importlib import import_module
 from importlib.resources import files

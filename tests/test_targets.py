@@ -4,7 +4,7 @@ from collections import Counter
 from collections import deque
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace
-from drlit.core import Shelf, as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
+from drlit.core import as_images, code_key, content_hash, device_of, generator, note, read_file, seeded, unplain, write_atomic
 from drlit.data import ImageSet, Split, align, balanced, named, nearly_equal, places, similar_auxiliary, split
 from drlit.models import ARCHS, Training, build, evaluate, fit, load_model, logits, model_files, save_model, training_for, unhooked
 from drlit.own_models import examine, pairs_of
