@@ -26,7 +26,7 @@ def test_check_names_the_broken_rule():
     assert complaint_of(x, y) is None and complaint_of(x) is None
     assert "3 images for a target set of 4" in complaint_of(x[:3]) and "5 images" in complaint_of(x[[0, 1, 2, 3, 3]])
     assert "(1, 2, 2); the target's are (3, 2, 2)" in complaint_of(x, y, (3, 2, 2)) and "image 2 holds" in complaint_of(nan)
-    assert "-0.01" in complaint_of(x - .51) and "torch.uint8" in complaint_of((x * 255).byte()) and "a list" in complaint_of(x.tolist())
+    assert "-0.25" in complaint_of(x - .75) and "torch.uint8" in complaint_of((x * 255).byte()) and "a list" in complaint_of(x.tolist())
 
 
 # %% ../nbs/03_definitions.ipynb #ffacbb57
