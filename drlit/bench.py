@@ -52,7 +52,7 @@ from .definitions import Reconstruction
 from .engines import Failure, InProcess
 from .features import common, common_name, embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from .metrics.leakage import bootstrap_interval, heldout_gap, levels
+from .metrics.leakage import class_interval, heldout_gap, levels
 from .metrics.sample import METRICS, nearest, pairwise
 from .mirror import place
 from .models import ARCHS, build, model_files, training_for
@@ -588,7 +588,7 @@ def score_samples(metric: str, rec, truth, unseen=None, permutations: int = 999,
     near = [sign * (sign * k).amin(1) for k in private if len(k)]
     hits = sum(len((sign * k).argmin(1).unique()) for k in private if len(k))
     lv = levels(*([k.shape[i] for k in private] for i in (0, 1)))
-    lo, hi = bootstrap_interval(near, seed=seed)
+    lo, hi = class_interval(near)
     own = dict(value=float(torch.cat(near).mean()), lo=lo, hi=hi, coverage=hits / sum(k.shape[1] for k in private), floor=lv.floor, uniform=lv.uniform)
     return {"features": _how(m, rec, truth), **own, **(_gap(private, distances(rec, unseen, metric), m, permutations, seed) if unseen is not None else {})}
 

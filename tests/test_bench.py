@@ -15,7 +15,7 @@ from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from drlit.metrics.leakage import bootstrap_interval, heldout_gap, levels
+from drlit.metrics.leakage import class_interval, heldout_gap, levels
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
