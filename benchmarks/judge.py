@@ -42,7 +42,7 @@ def megabytes():
 def faults(n):
     p = panel(n)
     with serving() as (_, url): plain = tally(ask(judge(url), p))
-    with serving(faults=.03, hang=3.) as (script, url):
+    with serving(faults=.03) as (script, url):
         start = time.perf_counter()
         v = ask(judge(url), p)
         seconds = time.perf_counter() - start

@@ -3,7 +3,6 @@
     python benchmarks/runner.py [--seeds 40] [--cells 10000]
 """
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -53,7 +52,7 @@ def table(cells):
         job = next(j for j in run.jobs if j.cell.attack == "null_noise" and j.cell.control == "none")
         record = run.store.get("scores", job.scores["mse"])
         run.jobs = [replace(job, cell=(c := replace(job.cell, seed=s)), scores={"mse": score_key(c, f"{s}", "mse", 19)}) for s in range(cells)]
-        for j in run.jobs: run.store.file("scores", j.scores["mse"]).write_text(json.dumps({**record, "key": j.scores["mse"]}, indent=1))
+        for j in run.jobs: run.store.put("scores", j.scores["mse"], {k: v for k, v in record.items() if k not in ("stage", "key")})
         run.write_plan()
         seconds, frame = timed(lambda: collect(out))
         assert len(frame) == cells and set(frame.status) == {"ok"}

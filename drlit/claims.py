@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CLAIMS', 'LEDGER', 'LEVEL', 'STATIC', 'COMPLEXITY', 'AS_INITIALISED', 'PLACE', 'BASELINES', 'ROUNDING', 'Z', 'JUDGES',
-           'EMPTY', 'Claim', 'Verdict', 'Part', 'part', 'Finding', 'seeds_needed', 'across', 'lacking', 'claim_rows',
+           'NEEDED', 'Claim', 'Verdict', 'Part', 'part', 'Finding', 'seeds_needed', 'across', 'lacking', 'claim_rows',
            'Place', 'places', 'by_seed', 'less', 'sign_of', 'beats', 'extracts', 'scale_of', 'complexity', 'published',
            'least_published', 'attacks_of', 'c01', 'c02', 'c03', 'c04', 'c05', 'fall', 'c06', 'points', 'correlation',
            'at_equal_numbers', 'c07', 'memorization_falls', 'c08', 'judged', 'c09', 'published_leads', 'c10',
-           'confident_noise', 'c19', 'holm', 'ledger', 'load_rows']
+           'confident_noise', 'c19', 'holm', 'ledger', 'no_rows', 'load_rows']
 
 # %% ../nbs/90_claims.ipynb #1e32868a
 import math
@@ -32,7 +32,7 @@ from .metrics.leakage import share_interval
 from .metrics.sample import METRICS, sample_metric
 from .mirror import place
 from .profiles import InputError
-from .report import GAN, number, paper, read_rows
+from .report import GAN, Results, check_rows, number, paper, read_csv, read_rows, some_rows
 from .targets import recipe_for, train_target
 
 # %% ../nbs/90_claims.ipynb #cf7f9375
@@ -555,12 +555,10 @@ def holm(ps) -> np.ndarray: # adjusted p-values, in the order given
     return out
 
 # %% ../nbs/90_claims.ipynb #73204e51
-EMPTY = "attack family data size n arch variant control seed metric features value lo hi coverage floor gap status".split()
-
 def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was run
           ) -> list: # of Verdict, all twenty
     "Every claim, judged on these rows; decided ones say whether they stand among all that were tested"
-    frame = pd.DataFrame(columns=EMPTY) if frame is None else frame
+    frame = no_rows() if frame is None else frame
     found = [JUDGES[k](frame) if k in JUDGES else Verdict(k, "undecided", about=CLAIMS[k].decides) for k in CLAIMS]
     tested = [v for v in found if v.p is not None]
     stands = dict(zip([v.id for v in tested], holm([v.p for v in tested]) <= LEVEL)) if tested else {}
@@ -568,12 +566,19 @@ def ledger(frame: pd.DataFrame | None = None, # rows of a run; None: nothing was
     return [replace(v, about=v.about + more(v)) if v.id in stands and v.verdict != "undecided" else v for v in found]
 
 # %% ../nbs/90_claims.ipynb #8926a4ee
-def load_rows(run=None) -> pd.DataFrame:
+NEEDED = "attack family data size arch variant control seed metric features value status".split() # columns of every table
+
+def no_rows() -> pd.DataFrame:
+    "The columns that a verdict reads, and no row"
+    return pd.DataFrame(columns=[*NEEDED, "n", "lo", "hi", "coverage", "floor"])
+
+def load_rows(run=None) -> pd.DataFrame: # None: no rows
     "The rows of a run's folder (or address) with its judges' tallies, of a folder that `drlit report --rows` wrote, or of a results.csv"
+    if run is None: return no_rows()
+    def read(f): return some_rows(Results(check_rows(read_csv(f, NEEDED, sparse=True), f)), f).frame
     path, where = Path(run), place(run)
-    read = lambda f: pd.read_csv(f, keep_default_na=False, na_values=[""]) # "null" is a family
-    if path.is_dir() and not (path/"plan").is_dir() and list(path.glob("*.csv")): return read_rows(path).frame
+    if path.is_file(): return read(path)
+    if path.is_dir() and not (path/"plan").is_dir() and list(path.glob("*.csv")): return some_rows(read_rows(path), path).frame
     where.bring("judge/tallies.csv")
     if where.root.is_dir(): return pd.concat([collect(where), *map(read, where.root.glob("judge/tallies.csv"))], ignore_index=True)
-    if not path.is_file(): raise InputError(f"no run at {run}; name a folder that `drlit bench --out` wrote, or a results.csv")
-    return read(path)
+    raise InputError(f"no run at {run}; name a folder that `drlit bench --out` wrote, or a results.csv")

@@ -3,13 +3,17 @@ import argparse
 import difflib
 import json
 import os
+import re
 import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 
 import drlit
-from drlit.profiles import InputError, profile, read_grid
+from drlit.profiles import Count, InputError, Name, Permutations, Seed, parsed, profile, read_grid, shown, visible
 
 ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
 
@@ -66,15 +70,29 @@ def near(kind, word, names):
     return InputError(f"unknown {kind} {word!r}; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"))
 
 
-def words(text):
-    "a,b -> ('a', 'b'), each once"
-    return tuple(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
+def given(hint):
+    "What argparse calls for the text of an option: its value, if the type allows it"
+    def read(text):
+        try: return parsed(hint, text, "")
+        except InputError as e: raise argparse.ArgumentTypeError(str(e).removeprefix("=")) from None
+    return read
 
 
-def numbers(text):
-    "1,2 -> (1, 2), each once"
-    try: return tuple(dict.fromkeys(int(w) for w in words(text)))
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, such as 100,200") from None
+def number(least, most, kind=int):
+    "A number in these bounds, as a type for `given`"
+    return Annotated[kind, Ge(least), Le(most)]
+
+
+def path(text):
+    "A path or address that the operating system can be asked for"
+    parts = [part.encode("utf-8", "surrogateescape") for part in text.split("/")]
+    if not text.strip() or "\0" in text: raise argparse.ArgumentTypeError(f"{shown(text)} is no path; name a file or folder")
+    if max(map(len, parts)) > 255 or sum(map(len, parts)) > 4000: raise argparse.ArgumentTypeError(f"{shown(text)} is too long for a path; choose a shorter name")
+    return text
+
+
+words, numbers, seeds = given(tuple[Name, ...]), given(tuple[Count, ...]), given(tuple[Seed, ...]) # a,b -> ("a", "b"), each once
+seconds, dollars = Annotated[float, Gt(0), Le(86_400)], Annotated[float, Gt(0), Le(10**6)]
 
 
 # ---------------------------------------------------------------- commands
@@ -85,7 +103,8 @@ def bench(args):
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
-    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known)
+    where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known,
+                 loading=dict(side=args.side, classes=args.classes, publishable=args.publishable or None))
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
     frame = measure(plans(args), args.out, **where, engine=workers, retry=args.retry_failed)
     return finish(frame, args.out)
@@ -105,6 +124,11 @@ def duration(seconds):
     if seconds < 90: return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def age(seconds):
+    "The same for the time since something; another machine's clock may go ahead"
+    return duration(seconds) if seconds > -2 else f"{duration(-seconds)} ahead of this clock"
 
 
 def show_plan(run, jobs):
@@ -152,11 +176,11 @@ def describe(s, folder):
 
     from drlit.report import grid
     names = ("ok", "running", "missing", "failed", "not applicable")
-    lines = [f"{folder}: " + ", ".join(f"{s.counts.get(k, 0)} {'done' if k == 'ok' else k}" for k in names) + f" of {sum(s.counts.values())} cells"]
+    lines = [visible(f"{folder}: ") + ", ".join(f"{s.counts.get(k, 0)} {'done' if k == 'ok' else k}" for k in names) + f" of {sum(s.counts.values())} cells"]
     if s.running:
-        rows = [[r["attack"], r["control"], r["data"], r["arch"], str(r["n"]), str(r["seed"]), duration(time.time() - r["since"]), f"{r['host'].rsplit('-', 1)[0]}:{r['pid']}"] for r in s.running]
+        rows = [[r["attack"], r["control"], r["data"], r["arch"], str(r["n"]), str(r["seed"]), age(time.time() - r["since"]), f"{r['host'].rsplit('-', 1)[0]}:{r['pid']}"] for r in s.running]
         lines += ["", grid(["running", "control", "data", "target", "n", "seed", "since", "by"], rows, left=4)]
-    lines += [f"failed: {f['attack']} on {f['data']}, {f['n']} images, seed {f['seed']}: {f['error']}" for f in s.failed]
+    lines += [visible(f"failed: {f['attack']} on {f['data']}, {f['n']} images, seed {f['seed']}: {f['error']}") for f in s.failed]
     return "\n".join(lines + [total(s, max(1, len({(r["host"], r["pid"]) for r in s.running})))])
 
 
@@ -176,7 +200,7 @@ def finish(frame, out):
 def failures(frame):
     "Count the rows that failed; the exit code"
     failed = frame[frame.status == "failed"]
-    if len(failed): print(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again", file=sys.stderr)
+    if len(failed): print(visible(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again"), file=sys.stderr)
     return 1 if len(failed) else 0
 
 
@@ -225,18 +249,19 @@ def score(args):
 
 def judge(args):
     "drlit judge"
-    from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, tokens
-    protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question else {}))
+    from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, replies_folder, tokens
+    protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question is not None else {}))
+    folder = replies_folder(args.run[0], args.out)
     limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
     judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
     fixed = dict(arch=args.arch, variant=args.variant, seed=args.seed, size=args.size)
     panels = [panel_of(args.run, a, args.over, args.targets, args.equal, control="held_out" if args.held_out else "none", data_root=args.data_root, **fixed) for a in (args.attack, *(args.controls or ()))]
     if args.model:
         n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
-        price = f", at most {judge.cost(n * each, n * judge.max_tokens):.2f} dollars" if judge.price else ""
+        price = f", at most {n * judge.worst(panels[0], protocol):.2f} dollars if each is answered at once" if judge.price else ""
         print(f"drlit: {n} questions of about {each} tokens{price}; what was answered before is not asked again", file=sys.stderr)
-    found = [ask(judge, p, protocol, os.path.join(args.run[0], "judge")) for p in panels]
-    if all(v.counts.sum() for v in found): keep(found, os.path.join(args.run[0], "judge"))
+    found = [ask(judge, p, protocol, folder) for p in panels]
+    if all(v.counts.sum() for v in found): keep(found, folder)
     return show_verdicts(found, args.json)
 
 
@@ -253,7 +278,7 @@ def show_verdicts(found, as_json):
     else:
         print(table.round(3).to_string(index=False), "", ranks.round(2).to_string(index=False), sep="\n")
         for b in bias: print(f"\n{b['source']}: share of each place {', '.join(f'{s:.2f}' for s in b['shares'])}; p = {b['p']:.2g} that no place is preferred", end="")
-        print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; strength: freed of the place.\n"
+        print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; refused: share of an option's questions that were refused at least once; strength: freed of the place.\n"
               "Each candidate was chosen with the private image in hand: read a row beside its control, such as --controls null_noise.")
         for v, n in zip(found, open_):
             if n or v.faults: print(f"{v.source}: {n} questions without an answer; faults {dict(v.faults)}; {v.spent:.2f} dollars")
@@ -269,7 +294,7 @@ def claims(args):
         from drlit.report import number
         for v in found:
             figure = "" if v.figure is None else f": {number(v.figure)}" + (f" ({number(v.interval[0])} to {number(v.interval[1])})" if v.interval else "")
-            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}\n    {v.about}{figure}", *(f"    {k}: {t}" for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
+            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}", visible(f"    {v.about}{figure}"), *(visible(f"    {k}: {t}") for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
     return 0
 
 
@@ -287,29 +312,32 @@ def parser():
 def add_bench(sub):
     text = "Train targets, run attacks and controls, score everything, print the table and write report.html. Lists are comma-separated. The same command again computes only what is missing."
     b = sub.add_parser("bench", help="measure attacks; the same again resumes", description=text)
-    b.add_argument("--profile", metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
-    b.add_argument("--grid", metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
-    b.add_argument("--data", metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
-    b.add_argument("--similar", metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
+    b.add_argument("--profile", type=path, metavar="P", help="settings to start from: quick, book, paper (default quick); the options below override it")
+    b.add_argument("--grid", type=path, metavar="FILE.toml", help="several data sets, each with its own sizes, seeds and architectures, instead of one profile")
+    b.add_argument("--data", type=path, metavar="NAME|PATH", help="private data: a named set (digits, mnist, cifar10, celeba, ...), an .npz, or a folder with one folder per class")
+    b.add_argument("--side", type=given(number(1, 4096)), metavar="PX", help="crop your own pictures to their centre square and resize it to PX x PX pixels; a must where they differ in size")
+    b.add_argument("--classes", type=words, metavar="A,B", help="of --data: its class names in another order, or as many new names")
+    b.add_argument("--publishable", action="store_true", help="your own images (--data, --similar) may be shown in reports and sent to a judge; without it only named public sets are")
+    b.add_argument("--similar", type=lambda text: text and path(text), metavar="NAME|PATH", help="auxiliary images of a similar distribution; with --data and without this, attacks that need images get the private distribution's own auxiliary pool")
     b.add_argument("--attacks", type=words, metavar="A,B|all", help="attack names, `nulls` for the four null adversaries, `all` for every attack and the nulls")
     b.add_argument("--sizes", type=numbers, metavar="N,M", help="training set sizes of the target, in images")
-    b.add_argument("--seeds", type=numbers, metavar="S,T", help="one repetition each: split, target and attack")
+    b.add_argument("--seeds", type=seeds, metavar="S,T", help="one repetition each: split, target and attack")
     b.add_argument("--arch", type=words, metavar="A,B", help="target architectures: cnn, mlp, vgg16, resnet18, mobilenet_v2, ...")
     b.add_argument("--variants", type=words, metavar="V,W", help="changes of the targets' recipes: plain, frozen_bn, pretrained (on --similar)")
     b.add_argument("--metrics", type=words, metavar="M,N", help="mse, psnr, ssim, ... per sample; fd, kid per set; fd@cifar100: in the features that this set trains for all others")
     b.add_argument("--grants", type=words, metavar="G,H", help="knowledge beyond the paper's axes: aux_labels, label_counts, observed_posteriors, recipe")
     b.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default cpu)")
-    b.add_argument("--out", default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html, or an address such as s3://bucket/run (default drlit-out)")
-    b.add_argument("--data-root", metavar="DIR", help="where named data sets lie or are downloaded to")
+    b.add_argument("--out", type=path, default="drlit-out", metavar="DIR", help="folder for cells, results.csv and report.html, or an address such as s3://bucket/run (default drlit-out)")
+    b.add_argument("--data-root", type=path, metavar="DIR", help="where named data sets lie or are downloaded to")
     b.add_argument("--download", action="store_true", help="download a named data set that is missing")
     b.add_argument("--dry-run", action="store_true", help="only print the plan: cells, what is there already, and the time that the rest will take")
     b.add_argument("--engine", default="local", metavar="E", help="who computes: local (processes on this machine) or ray (default local)")
-    b.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
+    b.add_argument("--jobs", type=given(number(1, 1024)), default=1, metavar="N", help="cells at a time, one torch thread each (default 1)")
     b.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, whose machines share the folder --out; without it Ray is started here")
-    b.add_argument("--cpus-per-cell", type=float, default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
-    b.add_argument("--gpus-per-cell", type=float, default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
-    b.add_argument("--retries", type=int, default=2, metavar="R", help="of a cell whose worker died (default 2)")
-    b.add_argument("--known", metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
+    b.add_argument("--cpus-per-cell", type=given(number(0, 1024, float)), default=1, metavar="C", help="that Ray sets aside for each cell (default 1)")
+    b.add_argument("--gpus-per-cell", type=given(number(0, 1024, float)), default=0, metavar="G", help="the same; a share such as 0.25 is fine (default 0)")
+    b.add_argument("--retries", type=given(number(0, 100)), default=2, metavar="R", help="of a cell whose worker died (default 2)")
+    b.add_argument("--known", type=path, metavar="ROWS", help="a folder that `drlit report RUN --rows ROWS` filled: leave out the cells that have their rows in it, to go on from another machine's run")
     b.add_argument("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     b.set_defaults(do=bench)
 
@@ -322,14 +350,14 @@ def add_attacks(sub):
 
 
 def add_score(sub):
-    text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW) and `labels`; "
-            "without labels in REC.npz matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
+    text = ("Score reconstructions made by any tool against the images they should reproduce. Files are .npz with `images` (uint8, or floats in [0,1]; NCHW, NHWC or NHW), `labels` and perhaps `names` of the classes, by which classes are matched; "
+            "or folders with one folder of pictures per class, or of pictures alone. Without labels in REC or TARGET matching runs over the whole set. HELDOUT.npz: images of the same law and the same counts per class that the model never saw; it gives the gap and p.")
     s = sub.add_parser("score", help="score anyone's reconstructions", description=text)
-    s.add_argument("reconstruction", metavar="REC.npz"), s.add_argument("target", metavar="TARGET.npz")
-    s.add_argument("heldout", metavar="HELDOUT.npz", nargs="?")
+    s.add_argument("reconstruction", type=path, metavar="REC.npz"), s.add_argument("target", type=path, metavar="TARGET.npz")
+    s.add_argument("heldout", type=path, metavar="HELDOUT.npz", nargs="?")
     s.add_argument("--metrics", type=words, default=("mse", "psnr", "ssim"), metavar="M,N", help="mse, psnr, ssim, ...; fd and kid need the Inception weights (default mse,psnr,ssim)")
-    s.add_argument("--permutations", type=int, default=999, metavar="B", help="of the held-out test (default 999)")
-    s.add_argument("--seed", type=int, default=0, metavar="S", help="of permutations and bootstrap (default 0)")
+    s.add_argument("--permutations", type=given(Permutations), default=999, metavar="B", help="of the held-out test (default 999)")
+    s.add_argument("--seed", type=given(Seed), default=0, metavar="S", help="of permutations and bootstrap (default 0)")
     s.add_argument("--json", action="store_true", help="as a JSON list, one object per metric")
     s.set_defaults(do=score)
 
@@ -338,69 +366,90 @@ def add_report(sub):
     text = ("Read what `drlit bench` wrote and print Table 2: every attack beside its controls, then what the paper printed. DIR is a run's folder (finished or at work), a folder of rows that --rows wrote, or a results.csv.\n"
             "html: one page with sortable, filterable tables and Figures 1 and 2; csv, parquet: every row; latex: the tables, for booktabs and longtable.")
     r = sub.add_parser("report", help="tables, figures and files of a finished or interrupted run", description=text)
-    r.add_argument("folder", metavar="DIR", help="or the address of a run")
+    r.add_argument("folder", type=path, metavar="DIR", help="or the address of a run")
     r.add_argument("--format", type=words, default=("html", "csv"), metavar="F,G", help="html, csv, parquet (extra drlit[parquet]), latex (default html,csv)")
-    r.add_argument("--out", metavar="FOLDER", help="where the files go (default: the run's folder)")
-    r.add_argument("--rows", metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
+    r.add_argument("--out", type=path, metavar="FOLDER", help="where the files go (default: the run's folder)")
+    r.add_argument("--rows", type=path, metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
     r.set_defaults(do=report)
 
 
 def add_claims(sub):
     text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C08, whose study comes with the package, and C19: ten seconds)."
     c = sub.add_parser("claims", help="the paper's claims, judged on a run", description=text)
-    c.add_argument("run", nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
+    c.add_argument("run", type=path, nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
     c.add_argument("--json", action="store_true", help="as a JSON list of all twenty: id, verdict, figure, interval, scale, ...")
     c.set_defaults(do=claims)
 
 
 def pair(text):
     "IN,OUT -> two prices"
-    try: low, high = map(float, text.split(","))
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not two prices, such as 2.5,10") from None
-    return low, high
+    wrong = argparse.ArgumentTypeError(f"{shown(text)} is not two prices, such as 2.5,10")
+    if text.count(",") != 1: raise wrong
+    try: return tuple(parsed(number(0, 10**6, float), price, "") for price in text.split(","))
+    except InputError: raise wrong from None
 
 
 def assignment(text):
     "NAME=JSON -> (name, value)"
     name, _, value = text.partition("=")
-    try: return name, json.loads(value)
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a JSON value, such as temperature=1 or max_tokens=null") from None
+    def refuse(word): raise ValueError(word)
+    try: found = name.strip(), json.loads(value, parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError): found = "", None
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", found[0], re.ASCII): raise argparse.ArgumentTypeError(f"{shown(text)} is not NAME=VALUE with a JSON value, such as temperature=1 or max_tokens=null")
+    return found
+
+
+def finite(text):
+    "A number of JSON that a float can hold"
+    if abs(float(text)) == float("inf"): raise ValueError(text)
+    return float(text)
 
 
 def add_judge(sub):
     text = ("The paper's judge (section 6.1): for every private image one candidate per training size, and a judge that names the most similar. Without --model the judge is a metric, offline. "
-            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
+            "With it, any OpenAI-compatible endpoint; its key comes from the environment variable OPENAI_API_KEY. Every reply is kept in RUN/judge, or in --out: the same command again asks only what is missing. The tallies are kept there too, as rows that `drlit claims RUN` reads.")
     j = sub.add_parser("judge", help="let a vision language model, or a metric, choose between training sizes", description=text)
-    j.add_argument("run", nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
+    j.add_argument("run", type=path, nargs="+", metavar="RUN", help="folders that `drlit bench --out` wrote")
     j.add_argument("--attack", required=True, metavar="A", help="whose reconstructions")
     j.add_argument("--controls", type=words, metavar="A,B", help="null adversaries of the same runs, judged the same way")
     j.add_argument("--over", default="size", metavar="F", help="what candidates differ in: size, variant or arch (default size)")
-    j.add_argument("--arch", metavar="A"), j.add_argument("--variant", metavar="V"), j.add_argument("--size", type=int, metavar="N")
-    j.add_argument("--seed", type=int, metavar="S", help="of the cells, where a run has several")
+    j.add_argument("--arch", metavar="A"), j.add_argument("--variant", metavar="V"), j.add_argument("--size", type=given(Count), metavar="N")
+    j.add_argument("--seed", type=given(Seed), metavar="S", help="of the cells, where a run has several")
     j.add_argument("--model", metavar="M", help="as the endpoint calls it"), j.add_argument("--base-url", metavar="URL", help="of the endpoint (default: OpenAI's)")
     j.add_argument("--metric", default="ssim", metavar="M", help="the judge where no model is named: ssim, mse, lpips, ... (default ssim)")
-    j.add_argument("--votes", type=int, default=5, metavar="V", help="per target (default 5)"), j.add_argument("--targets", type=int, default=1000, metavar="N", help="at most so many, drawn at random (default 1000)")
+    j.add_argument("--votes", type=given(number(1, 1000)), default=5, metavar="V", help="per target (default 5)"), j.add_argument("--targets", type=given(number(1, 10**6)), default=1000, metavar="N", help="at most so many, drawn at random (default 1000)")
     j.add_argument("--mode", default="all", metavar="M", help="all candidates at once (all) or two by two (pairs)")
     j.add_argument("--order", default="shuffled", metavar="O", help="shuffled anew for each vote, or fixed as in the paper")
     j.add_argument("--question", metavar="TEXT", help="another wording; {k} stands for the number of candidates")
     j.add_argument("--equal", action="store_true", help="let every option offer equally many reconstructions of a class")
     j.add_argument("--held-out", action="store_true", help="a control: the same candidates, for held-out images in place of the private ones")
-    j.add_argument("--concurrency", type=int, metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=float, metavar="R", help="requests a minute, at most")
-    j.add_argument("--timeout", type=float, metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=int, metavar="PX", help="longer side of the images sent (default 256)")
-    j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=float, metavar="USD", help="stop before it is exceeded")
+    j.add_argument("--concurrency", type=given(number(1, 1000)), metavar="N", help="questions in flight (default 8)"), j.add_argument("--rpm", type=given(Annotated[float, Gt(0), Le(10**6)]), metavar="R", help="requests a minute, at most")
+    j.add_argument("--timeout", type=given(seconds), metavar="S", help="seconds for a reply (default 60)"), j.add_argument("--image-size", type=given(number(8, 4096)), metavar="PX", help="longer side of the images sent (default 256)")
+    j.add_argument("--price", type=pair, metavar="IN,OUT", help="dollars per million tokens"), j.add_argument("--budget", type=given(dollars), metavar="USD", help="stop before it is exceeded")
     j.add_argument("--set", type=assignment, action="append", metavar="K=V", help="further field of the request, such as temperature=1; may be repeated")
     j.add_argument("--send-all", action="store_true", default=None, help="send images marked as not publishable too")
-    j.add_argument("--data-root", metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
+    j.add_argument("--out", type=path, metavar="FOLDER", help="where replies and tallies are kept (default: RUN/judge); RUN itself is only read")
+    j.add_argument("--data-root", type=path, metavar="DIR", help="where named data sets lie"), j.add_argument("--json", action="store_true", help="as JSON")
     j.set_defaults(do=judge)
 
 
 def add_status(sub):
     text = "What a run in this folder has done, is doing (by whom, since when) and still has to do, and what failed. On a terminal it looks again until the run is done; Ctrl-C ends the looking, not the run."
     t = sub.add_parser("status", help="done, running, failed, time left", description=text)
-    t.add_argument("folder", metavar="DIR", help="or the address of a run")
-    t.add_argument("--every", type=float, default=2, metavar="S", help="seconds between looks (default 2)")
+    t.add_argument("folder", type=path, metavar="DIR", help="or the address of a run")
+    t.add_argument("--every", type=given(number(.1, 86_400, float)), default=2, metavar="S", help="seconds between looks (default 2)")
     t.add_argument("--once", action="store_true", help="look once, on a terminal too")
     t.set_defaults(do=status)
+
+
+def joined(argv):
+    "`--seeds -1,2` as `--seeds=-1,2`, which argparse would take for an option"
+    out = []
+    for word in argv:
+        takes = out and out[-1].startswith("--") and "=" not in out[-1] and out[-1] != "--"
+        if takes and re.match(r"-[\d.,∞]|-(inf|nan)", word, re.IGNORECASE): out[-1] += f"={word}"
+        else: out.append(word)
+    return out
 
 
 def parse(argv):
@@ -409,7 +458,7 @@ def parse(argv):
     commands = [a for a in p._actions if isinstance(a, argparse._SubParsersAction)][0].choices
     first = next((a for a in argv if not a.startswith("-")), None)
     if first is not None and first not in commands: raise near("command", first, list(commands))
-    args, rest = p.parse_known_args(argv)
+    args, rest = p.parse_known_args(joined(argv))
     if rest:
         if rest[0].startswith("-"): raise near("option", rest[0].split("=")[0], commands[args.command].known() if args.command else p.known())
         raise InputError(f"unexpected argument {rest[0]!r}; see `drlit {args.command} --help`")
@@ -419,35 +468,48 @@ def parse(argv):
     return args
 
 
+REMEDIES = { # errors of the machine -> what can be done
+    MemoryError: "out of memory; use smaller --sizes, fewer --jobs, smaller images or a smaller batch in the options",
+    RecursionError: "nested too deeply; write it flatter",
+    ImportError: "a library cannot be loaded; raise the limits on memory and processes (ulimit -v, ulimit -u), or install drlit again",
+    OverflowError: "a number is too large; use a smaller one",
+}
+
+
 def one_line(error):
     "An error as one line"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = "check the address, the network and your credentials" if "://" in where else "free some space or name another folder"
-        return f"{where}{error.strerror}; {remedy}, then run the same command again: finished cells are kept"
-    return " ".join(str(error).split())
+        from drlit.records import remedy
+        told = "check the address, the network and your credentials" if "://" in where else remedy(error)
+        return visible(f"{where}{error.strerror}; {told}, then run the same command again: finished cells are kept")
+    for kind, told in REMEDIES.items():
+        if isinstance(error, kind): return visible(f"{told} ({str(error).strip() or kind.__name__})")
+    return visible(str(error).strip() if isinstance(error, InputError) else " ".join(str(error).split()))
 
 
 def note(message, category, *rest, **more):
-    print(f"drlit: note: {' '.join(str(message).split())}", file=sys.stderr)
+    print(visible(f"drlit: note: {' '.join(str(message).split())}"), file=sys.stderr)
 
 
 def main(argv=None):
     "Run the command; the exit code"
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = note
             args = parse(list(sys.argv[1:] if argv is None else argv))
-            return args.do(args)
+            code = args.do(args)
+        if sys.stdout is not None: sys.stdout.flush() # so that a full disk or a closed pipe is noticed here
+        return code
     except BrokenPipeError: # e.g. `drlit attacks | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("drlit: interrupted; the same command again continues from here", file=sys.stderr)
         return 130
-    except (InputError, OSError) as e:
+    except (InputError, OSError, *REMEDIES) as e:
         if os.environ.get("DRLIT_DEBUG") == "1": raise
         print(f"drlit: {one_line(e)}", file=sys.stderr)
         return 2

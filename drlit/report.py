@@ -6,19 +6,21 @@
 __all__ = ['BESIDE', 'SECTIONS', 'KEYS', 'MADE', 'PICTURED', 'BASE', 'GAN', 'PAIRS', 'TEX', 'LINES', 'WRITERS', 'name_of',
            'interval', 'with_adjusted', 'ordered', 'number', 'percent', 'signed', 'grid', 'Table', 'entry', 'directed',
            'paper', 'official', 'published', 'one_table', 'notes', 'beyond', 'command', 'origins', 'table2', 'legend',
-           'provenance', 'device_of_plan', 'finished', 'smallest', 'gallery', 'write_rows', 'pack', 'pack_one',
-           'read_csv', 'together', 'Results', 'read_rows', 'check_data', 'results_of', 'book_results', 'rows_of',
-           'title_of', 'figure1', 'points', 'pearson', 'jackknife', 'agreement', 'correlations', 'spread',
-           'figure2_table', 'targets_of', 'figure2', 'signals', 'escaped', 'parquet', 'tex', 'png', 'picture',
-           'pictures', 'chart', 'mark', 'charts', 'origin', 'devices', 'figures', 'headline', 'page', 'report',
-           'score_table']
+           'provenance', 'device_of_plan', 'finished', 'smallest', 'lines_of', 'gallery', 'write_rows', 'pack',
+           'pack_one', 'read_csv', 'check_rows', 'together', 'Results', 'read_rows', 'arrays_of', 'check_data',
+           'results_of', 'some_rows', 'book_results', 'rows_of', 'title_of', 'figure1', 'points', 'pearson',
+           'jackknife', 'agreement', 'correlations', 'spread', 'figure2_table', 'targets_of', 'figure2', 'signals',
+           'escaped', 'parquet', 'tex', 'png', 'picture', 'pictures', 'chart', 'charts', 'origin', 'devices', 'public',
+           'figures', 'headline', 'hashed', 'rendered', 'page', 'report', 'score_table']
 
 # %% ../nbs/51_results.ipynb #de2c2b08
 import base64
+import hashlib
 import json
 import math
 import shutil
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from importlib.resources import files
 from importlib.util import find_spec
 from io import BytesIO
@@ -35,12 +37,13 @@ from fastcore.basics import patch
 from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
-from .bench import CELL, COLUMNS, CONTROLS, FLOATS, REFERENCE, collect, jobs_of, options_of, plan_in, set_level, updates
-from .core import content_hash, read_json, read_npz, write_atomic, write_json, write_npz
+from .bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, updates
+from .core import content_hash, csv_text, note, read_json, read_npz, readable, write_atomic, write_json, write_npz
 from .data import DATASETS
 from .metrics.leakage import adjusted_coverage
 from .metrics.sample import METRICS
-from .profiles import InputError, pick, profile
+from .profiles import InputError, pick, profile, visible
+from .records import ROWS_AGAIN, read_origin, read_pictures, read_table, sealed, slug
 
 # %% ../nbs/51_results.ipynb #7c788167
 def name_of(attack: str, control: str = "none") -> str:
@@ -59,12 +62,15 @@ def interval(values, lo=math.nan, hi=math.nan): # -> (lo, hi, what it is)
 
 # %% ../nbs/51_results.ipynb #804eaf43
 def with_adjusted(frame: pd.DataFrame) -> pd.DataFrame:
-    "The rows with a column `adjusted`: 0 = one hit per class, 1 = as spread as the held-out images"
-    frame = frame.assign(update_size=updates(frame))
+    "The rows with `adjusted` (0 = one hit per class, 1 = as spread as the held-out images) and `forced`, also where an older drlit left them out"
+    frame = frame.assign(update_size=updates(frame), **{c: math.nan for c in ("uniform", *LATER) if c not in frame})
     keys = ["data", "size", "update_size", "arch", "variant", "seed", "metric"]
     real = frame[frame.attack == REFERENCE].drop_duplicates(keys).set_index(keys).coverage
     level = real.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy()
-    return frame.assign(adjusted=[adjusted_coverage(c, f, a) for c, f, a in zip(frame.coverage, frame.floor, level)])
+    forced = frame.forced.fillna((frame.uniform <= frame.floor + 1e-9).astype(float).where(frame.floor.notna()))
+    alike = ~frame.features.fillna("").str.contains("matching=global") & (forced == 0) # the held-out images are matched within classes
+    found = pd.Series([adjusted_coverage(c, f, a) for c, f, a in zip(frame.coverage, frame.floor, level)], frame.index)
+    return frame.assign(forced=forced, adjusted=frame.adjusted.fillna(found.where(alike)))
 
 # %% ../nbs/51_results.ipynb #d4807443
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +95,8 @@ def signed(v) -> str: return ("+" if v > 0 else "") + number(v, 2)
 # %% ../nbs/51_results.ipynb #c896eeda
 def grid(header: list, rows: list, left: int = 1, columns=None) -> str:
     "Aligned text: the first `left` columns to the left, the others to the right"
+    header, rows = ([[visible(v) for v in r] for r in part] for part in ([header], rows))
+    header = header[0]
     at = [*range(left), *(range(left, len(header)) if columns is None else columns)]
     w = {i: max(len(str(r[i])) for r in [header, *rows]) for i in at}
     line = lambda r: "  ".join(str(r[i]).ljust(w[i]) if i < left else str(r[i]).rjust(w[i]) for i in at).rstrip()
@@ -123,7 +131,7 @@ def text(self: Table, width: int = 120) -> str:
     "The table for a terminal"
     said = lambda at: [r for r in self.rows if any(r[i] for i in at)] # a row with nothing to say is not repeated
     parts = [grid(self.header, said(at), self.left, at) for at in self.blocks(width)]
-    return "\n\n".join([self.title, *parts]) + "".join(f"\n{n}" for n in self.notes)
+    return "\n\n".join([visible(self.title), *parts]) + "".join(f"\n{visible(n)}" for n in self.notes)
 
 # %% ../nbs/51_results.ipynb #a4ac3d47
 def entry(rows: pd.DataFrame) -> dict: # column -> text
@@ -133,11 +141,23 @@ def entry(rows: pd.DataFrame) -> dict: # column -> text
     lo, hi, how = interval(ok.value, ok.lo.iloc[0], ok.hi.iloc[0])
     if len(ok) == 1 and (kind := set_level(ok.metric.iloc[0])): how = how.replace("bootstrap", {"kid": "standard-error"}.get(kind, "jackknife"))
     ends = f" ({number(lo)}{'–' if lo >= 0 else ' to '}{number(hi)})" if math.isfinite(lo) else ""
-    mean = ok[["coverage", "floor", "uniform", "heldout", "gap"]].mean()
+    mean = ok[["coverage", "floor", "uniform", "adjusted", "heldout", "gap"]].mean()
     p = "–".join(dict.fromkeys(f"{v:.3f}" for v in (ok.p.min(), ok.p.max()))) if ok.p.notna().all() else ""
     part = "" if len(ok) == len(rows) else f" {len(ok)} of {len(rows)} seeds"
-    return {"interval": how if ends else "", "value": number(ok.value.mean()) + ends + (f" [{percent(mean.coverage)}]" if mean.coverage == mean.coverage else "") + part,
-            "floor": percent(mean.floor), "uniform": percent(mean.uniform), "held-out": number(mean.heldout), "gap": signed(mean.gap), "p": p}
+    return {"interval": how if ends else "", "value": number(ok.value.mean()) + ends + _covered(ok) + part,
+            "floor": percent(mean.floor), "uniform": percent(mean.uniform), "adjusted": "forced" if (ok.forced == 1).all() else percent(mean.adjusted),
+            "held-out": number(mean.heldout), "gap": signed(mean.gap), "p": p, "training leakage": _training(ok)}
+
+def _covered(ok) -> str: # rows of one entry
+    "Coverage in brackets, with its interval"
+    lo, hi, _ = interval(ok.coverage, ok.coverage_lo.iloc[0], ok.coverage_hi.iloc[0])
+    ends = f", {percent(max(lo, 0))[:-1]}–{percent(min(hi, 1))}" if math.isfinite(lo) else ""
+    return f" [{percent(ok.coverage.mean())}{ends}]" if math.isfinite(ok.coverage.mean()) else ""
+
+def _training(ok) -> str:
+    "Training leakage with its interval"
+    lo, hi, _ = interval(ok.training_leakage, ok.training_lo.iloc[0], ok.training_hi.iloc[0])
+    return signed(ok.training_leakage.mean()) + (f" ({signed(lo)} to {signed(hi)})" if math.isfinite(lo) else "")
 
 # %% ../nbs/51_results.ipynb #1aebfe0b
 def directed(metric: str) -> str:
@@ -170,22 +190,24 @@ def published(data: str) -> dict: # (attack, metric) -> {column: text}
     return out
 
 # %% ../nbs/51_results.ipynb #29846bcf
-BESIDE = ("floor", "uniform", "held-out", "gap", "p")
+BESIDE = ("floor", "uniform", "adjusted", "held-out", "gap", "p", "training leakage")
 
 def one_table(title: str, frame: pd.DataFrame, about: dict | None = None) -> Table: # about: `Results.about`
     "Attack x metric down, sizes across, then the columns that make it readable, then the paper's; the rows `held_out` are columns of others"
-    frame = ordered(frame)
+    frame = ordered(with_adjusted(frame))
     sizes, theirs, rows, how = sorted(frame["size"].unique()), published(frame.data.iloc[0]), [], {}
     groups = frame.groupby(["attack", "control", "metric"], sort=False)
     columns = list(dict.fromkeys(k for a, c, m in groups.groups if c == "none" for k in theirs.get((a, m), ())))
-    for (a, c, m), g in groups:
-        at = {n: entry(k) for n, k in g.groupby("size")}
-        beside = [" / ".join(k or "–" for k in v) if any(v := [at.get(n, {}).get(b, "") for n in sizes]) else "" for b in BESIDE]
+    entries = {k: {n: entry(rows) for n, rows in g.groupby("size")} for k, g in groups}
+    besides = [b for b in BESIDE if b != BESIDE[-1] or any(e.get(b) for at in entries.values() for e in at.values())] # few attacks have a key
+    for (a, c, m), at in entries.items():
+        beside = [" / ".join(k or "–" for k in v) if any(v := [at.get(n, {}).get(b, "") for n in sizes]) else "" for b in besides]
         rows.append([name_of(a, c), directed(m), *(at.get(n, {}).get("value", "–") for n in sizes), *beside, *(theirs.get((a, m), {}).get(k, "") if c == "none" else "" for k in columns)])
         for e in at.values(): how.setdefault(e.get("interval"), {})[m] = None
     said = "; ".join(f"{k} ({', '.join(v)})" for k, v in how.items() if k)
-    header = ["attack", "metric", *(f"{n} images" for n in sizes), *BESIDE, *columns]
-    return Table(title, header, rows, ["in parentheses: " + said] * bool(said) + notes(frame) + origins(about or {}, frame.data.iloc[0], frame.arch.iloc[0]), apart=len(columns), keys=list(groups.groups))
+    header = ["attack", "metric", *(f"{n} images" for n in sizes), *besides, *columns]
+    return Table(title, header, rows, ["in parentheses: " + said] * bool(said) + notes(frame) + origins(about or {}, frame.data.iloc[0], frame.arch.iloc[0]),
+                 apart=len(columns), keys=list(entries))
 
 # %% ../nbs/51_results.ipynb #5ec7b1fc
 def notes(frame: pd.DataFrame) -> list:
@@ -242,9 +264,9 @@ def table2(frame: pd.DataFrame, about: dict | None = None) -> list: # of Table; 
 # %% ../nbs/51_results.ipynb #7190c943
 def legend(frame: pd.DataFrame, device: str = "cpu") -> str:
     "Scale, seeds and device; how to read the columns; whose the last ones are"
-    listed = lambda v: ", ".join(map(str, sorted(set(v))))
-    return (f"Measured: {listed(frame.data)}, target {listed(frame.arch)}, training sizes {listed(frame['size'])}, seeds {listed(frame.seed)}, on {device}. In brackets coverage; in parentheses the interval that the table names.\n"
-            "↓ lower is closer, ↑ higher. floor: one hit per class; uniform: even spread; held-out: value against unseen images; gap > 0: closer to the private ones; large p: not distinguishable from imputation. "
+    listed = lambda v: ", ".join(map(visible, sorted(set(v))))
+    return (f"Measured: {listed(frame.data)}, target {listed(frame.arch)}, training sizes {listed(frame['size'])}, seeds {listed(frame.seed)}, on {device}. In brackets coverage, with its interval; in parentheses the interval that the table names.\n"
+            "↓ lower is closer, ↑ higher. floor: one hit per class; uniform: even spread; adjusted: coverage from 0 = floor to 1 = as unseen real images, 'forced' where it can be one value only; held-out: value against unseen images; gap > 0: closer to the private ones; large p: not distinguishable from imputation; training leakage: the gap less what the key alone brings. "
             "The rows of a seed share its draw of private and held-out images: read a gap beside the null rows' gaps.\n"
             "paper, N: printed in the paper's Table 2 for VGG16 on CelebA and N training images (paper, NAME: section 5.1, that data set). Other images, another scale, another feature extractor: nothing of it was measured here.")
 
@@ -277,18 +299,25 @@ def smallest(jobs: list) -> list: # of Job
     for c in (j.cell for j in own): first[kind(c)] = min(first.get(kind(c), (c.size, c.seed)), (c.size, c.seed))
     return [j for j in own if (j.cell.size, j.cell.seed) == first[kind(j.cell)]]
 
+# %% ../nbs/51_results.ipynb #8838d166
+def lines_of(plan: dict, # with `data`, where a set that is not described may not be shown
+             family: str, data: str, similar: str) -> tuple: # kinds of pictures
+    "The pictures of an attack that may leave, as `shown_of` says"
+    return shown_of(family, *(not k or plan["data"].get(k, {}).get("publishable") is True for k in (data, similar)))
+
 # %% ../nbs/51_results.ipynb #d7908744
 PICTURED = "reconstruction", "target"
 
 def gallery(folder) -> list: # of dicts: data, family, arch, variant, size, n, update_size, seed, attack, labels; reconstruction, target: uint8 (k, C, H, W)
     "The pictures of Figure 1, as far as a run has them"
     pixels, out = lambda x: (np.clip(x.astype("float32"), 0, 1) * 255).round().astype("uint8"), []
-    for j in smallest(jobs_of(plan_in(folder))):
-        try: d = read_npz(Path(folder)/"pictures"/f"{j.attack}.npz")
-        except InputError: continue # not there yet, or damaged
+    plan = plan_in(folder)
+    for j in smallest(jobs_of(plan)):
+        lines, d = lines_of(plan, j.family, j.cell.data, j.cell.similar), read_pictures(Path(folder)/"pictures"/f"{j.attack}.npz")
+        if not lines or "reconstruction" not in d: continue # not shown, not there yet, or damaged
         about = {k: getattr(j.cell, k) for k in "arch variant size n update_size seed attack".split()}
         labels = d["labels"].tolist() if "labels" in d else None
-        out.append(dict(data=j.source, family=j.family, **about, labels=labels, **{k: pixels(d[k]) for k in PICTURED if k in d}))
+        out.append(dict(data=j.source, family=j.family, **about, labels=labels, **{k: pixels(d[k]) for k in PICTURED if k in d and k in lines}))
     return out
 
 # %% ../nbs/51_results.ipynb #af4abaf9
@@ -302,7 +331,7 @@ def pack(rows: pd.DataFrame, about: dict, shown: list, to, name: str) -> tuple:
     "The files of each data set"
     sources = list(dict.fromkeys(rows.data)) or [""]
     stems = [Path(s).stem for s in sources]
-    names = [name] if len(sources) == 1 else [f"{name}-{k}" for k in (stems if len(set(stems)) == len(stems) else sources)]
+    names = [slug(name)] if len(sources) == 1 else [slug(f"{name}-{k}") for k in (stems if len(set(stems)) == len(stems) else sources)]
     return [pack_one(rows[rows.data == s], about, [p for p in shown if p["data"] == s], Path(to)/k) for s, k in zip(sources, names)], len(rows)
 
 # %% ../nbs/51_results.ipynb #af4abafa
@@ -313,24 +342,34 @@ def pack_one(rows: pd.DataFrame, about: dict, shown: list, stem: Path) -> Path:
     write_npz(file("npz"), **arrays)
     index = [{k: content_hash(v)[:16] if k in PICTURED else v for k, v in p.items()} for p in shown]
     plans = [p for p in about["plans"] if p["data"] in set(rows.data)] or about["plans"]
-    write_json(file("json"), dict(about, plans=plans, pictures=index))
-    return write_atomic(file("csv"), rows.to_csv(index=False, lineterminator="\n", float_format="%.7g"))
+    text = csv_text(rows, float_format="%.7g")
+    sums = dict(csv=sha256(text.encode()).hexdigest(), npz=sha256(file("npz").read_bytes()).hexdigest())
+    write_json(file("json"), sealed(dict(about, plans=plans, pictures=index, **sums)))
+    return write_atomic(file("csv"), text)
 
 # %% ../nbs/51_results.ipynb #ad10f2b4
-def read_csv(path) -> pd.DataFrame:
-    "Rows from a results.csv: only an empty number is absent"
-    frame = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in FLOATS})
-    lacking = [c for c in COLUMNS if c not in frame]
-    if lacking: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
-    return frame.astype({c: float for c in FLOATS})
+def read_csv(path, needed=tuple(c for c in COLUMNS if c not in LATER), sparse: bool = False) -> pd.DataFrame:
+    "Rows from a results.csv: only an empty number is absent; columns that drlit does not know are kept"
+    return read_table(path, needed, sparse)
+
+# %% ../nbs/51_results.ipynb #9611f5a8
+def check_rows(frame: pd.DataFrame, where) -> pd.DataFrame: # where: the file, for messages
+    "Rows that can be counted: known words, measured values, each cell once; older ones get the columns that they lack, empty"
+    for column in CLOSED: check_closed(where, column, frame[column])
+    lost = (frame.status == "ok") & frame.value.isna()
+    if lost.any(): raise InputError(f"{where}, row {int(lost.to_numpy().argmax()) + 1}: status is ok and value is no number; give the value, or the status missing")
+    once = together({str(where): frame.assign(**{c: math.nan for c in LATER if c not in frame})})
+    if len(once) < len(frame): note(f"{where}: {len(frame) - len(once)} rows stand there more than once; each cell is counted once")
+    return once if len(once) < len(frame) or "update_size" in frame else once.drop(columns="update_size")
 
 # %% ../nbs/51_results.ipynb #1987c645
 def together(frames: dict) -> pd.DataFrame: # name of the run -> its rows
     "The rows of several runs, each cell once"
     frame = pd.concat([f.assign(run=name, update_size=updates(f)) for name, f in frames.items()], ignore_index=True)
     ok, keys = frame[frame.status == "ok"], [*CELL, "features"]
-    apart = ok.groupby(keys, sort=False).value.agg(lambda v: np.ptp(v) > 1e-5 * np.abs(v).max())
-    if apart.any(): raise InputError(f"{' and '.join(frames)} have different values of {', '.join(map(str, apart[apart].index[0]))}; they were not measured alike, so keep one of them elsewhere")
+    lowest, highest = (getattr(ok.groupby(keys, sort=False).value, end)() for end in ("min", "max"))
+    apart = highest - lowest > 1e-5 * np.maximum(highest.abs(), lowest.abs())
+    if apart.any(): raise InputError(f"{' and '.join(frames)}: different values of {', '.join(map(str, apart[apart].index[0]))}; they were not measured alike, so keep one of them elsewhere")
     rest = frame[frame.status != "ok"].drop_duplicates(CELL)
     lost = pd.MultiIndex.from_frame(rest[CELL]).isin(pd.MultiIndex.from_frame(ok[CELL]))
     return pd.concat([ok.drop_duplicates(keys), rest[~lost]]).sort_index().drop(columns="run").reset_index(drop=True)
@@ -348,13 +387,22 @@ def read_rows(folder) -> Results:
     "What `write_rows` left in a folder, all runs together; the data sets with the smallest images first"
     paths = sorted(Path(folder).glob("*.csv"))
     if not paths: raise InputError(f"no rows in {folder}; `drlit report RUN --rows {folder}` writes a run's")
-    about, shown = {p.stem: read_json(p.with_suffix(".json")) for p in paths}, []
+    about, shown = {p.stem: read_origin(p) for p in paths}, []
     check_data(about)
     paths.sort(key=lambda p: math.prod(about[p.stem]["data"][about[p.stem]["plans"][0]["data"]]["shape"]))
     for p in paths:
-        arrays = read_npz(p.with_suffix(".npz"))
-        shown += [{k: arrays[v] if k in PICTURED else v for k, v in d.items()} for d in about[p.stem].pop("pictures")]
-    return Results(together({p.stem: read_csv(p) for p in paths}), about, shown)
+        arrays = arrays_of(p.with_suffix(".npz"))
+        kept = about[p.stem].pop("pictures")
+        if lost := {d[k] for d in kept for k in PICTURED if k in d} - {*arrays}: raise InputError(f"{p.with_suffix('.npz')} lacks picture {min(lost)}; {ROWS_AGAIN}")
+        shown += [{k: arrays[v] if k in PICTURED else v for k, v in d.items()} for d in kept]
+    return Results(together({p.stem: check_rows(read_csv(p), p) for p in paths}), about, shown)
+
+def arrays_of(path) -> dict: # name -> uint8 (k, C, H, W)
+    "The pictures beside rows"
+    arrays = read_npz(path)
+    for k, x in arrays.items():
+        if x.dtype != "uint8" or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.size: raise InputError(f"{path}: {k} is {x.dtype} of shape {x.shape}, no pictures; {ROWS_AGAIN}")
+    return arrays
 
 def check_data(about: dict):
     "One name, one data set"
@@ -369,9 +417,14 @@ def results_of(where, # a run's folder, a folder of rows, or a results.csv
               ) -> Results:
     "Rows with their origin, from wherever they lie"
     path = Path(where)
-    if path.is_file(): return Results(read_csv(path))
-    if not (path/"plan").is_dir() and list(path.glob("*.csv")): return read_rows(path)
+    if path.is_file(): return some_rows(Results(check_rows(read_csv(path), path)), path)
+    if not (path/"plan").is_dir() and list(path.glob("*.csv")): return some_rows(read_rows(path), path)
     return Results(collect(path) if frame is None else frame, {path.resolve().name: provenance(plan_in(path))}, gallery(path))
+
+def some_rows(results: Results, where) -> Results:
+    "Refuse tables that have a header and nothing else"
+    if len(results.frame): return results
+    raise InputError(f"{where} has no rows; run `drlit bench`, or give the results.csv of a run")
 
 def book_results() -> Results: # empty as long as the book has none
     "The rows of the book's own run, `benchmarks/book.toml`"
@@ -477,6 +530,9 @@ def targets_of(frame: pd.DataFrame) -> dict: # title -> `points` of one target
 # %% ../nbs/51_results.ipynb #bc9c2f1b
 def figure2(p: pd.DataFrame, title: str = ""): # p: `points` of one target; -> matplotlib Figure
     "Figure 2: the dataset-level distance against each sample-level metric; a mark's area grows with the size"
+    def said(text, most=40): # matplotlib reads $ as mathematics and leaves _names out of a legend
+        short = visible(text if len(text) <= most else text[:most] + "…").replace("$", r"\$")
+        return f" {short}" if short.startswith("_") else short
     shown = [m for m in ("ssim", "psnr", "mse") if m in p and "fd" in p]
     fig, axs = plt.subplots(1, max(1, len(shown)), figsize=(8.5, 3), squeeze=False, layout="constrained", sharey=True)
     plt.close(fig)
@@ -484,11 +540,11 @@ def figure2(p: pd.DataFrame, title: str = ""): # p: `points` of one target; -> m
     for m, ax in zip(shown, axs[0]):
         for i, (attack, q) in enumerate(p.groupby(level="attack", sort=False)):
             area = 30 + 60 * np.log(q.index.get_level_values("size") / sizes.min()) / max(np.log(sizes.max() / sizes.min()), 1)
-            ax.scatter(q[m], q.fd, area, color=f"C{i % 10}", marker="o" if attack in GAN else "^", alpha=.75, lw=0, label=attack)
+            ax.scatter(q[m], q.fd, area, color=f"C{i % 10}", marker="o" if attack in GAN else "^", alpha=.75, lw=0, label=said(attack))
         ax.set(xlabel=directed(m), **({"ylabel": directed("fd")} if ax is axs[0, 0] else {}))
     handles, labels = axs[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside right center", fontsize=8, title="discs: GAN-based", title_fontsize=8, frameon=False)
-    fig.suptitle(title, fontsize=10)
+    fig.suptitle(said(title, 100), fontsize=10)
     return fig
 
 # %% ../nbs/51_results.ipynb #51a9a1e1
@@ -500,10 +556,13 @@ def signals(frame: pd.DataFrame, metric: str = "mse") -> pd.Series: # index: dat
     return ((own.gap - other.gap) / (own.heldout + other.value).abs()).dropna()
 
 # %% ../nbs/51_results.ipynb #2beb4ae7
-TEX = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+TEX = str.maketrans({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
                      "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", **{c: f"\\{c}" for c in "&%$#_{}"}})
 
-def escaped(text: str) -> str: return str(text).translate(TEX)
+def escaped(text: str) -> str:
+    "Text that LaTeX prints as it is; at the start of a row [ and * would belong to the line break before"
+    out = visible(text).translate(TEX)
+    return "{}" + out if out[:1] in ("[", "*") else out
 
 @patch
 def latex(self: Table, width: int = 150) -> str: # width: characters that fit on a line
@@ -547,10 +606,10 @@ def png(image: np.ndarray) -> str: # (C, H, W), in [0,1] or uint8 -> data URI
 LINES = {"target": "target", "reconstruction": "reconstruction", "nearest": "nearest private", "unseen": "nearest held-out"}
 
 # %% ../nbs/51_results.ipynb #f07ca918
-def picture(path) -> list: # of dicts with name, images, numbers
+def picture(path, lines=tuple(LINES)) -> list: # of dicts with name, images, numbers; lines: those of `LINES` that may be shown
     "The rows of images that the benchmark kept for one attack"
-    d = read_npz(path)
-    rows = [dict(name=label, images=[png(x.astype("float32")) for x in d[k]], numbers=[f"{v:.3f}" for v in d.get(f"{k}_mse", [])]) for k, label in LINES.items() if k in d]
+    d = read_pictures(path)
+    rows = [dict(name=LINES[k], images=[png(x.astype("float32")) for x in d[k]], numbers=[f"{v:.3f}" for v in d.get(f"{k}_mse", [])]) for k in lines if k in d]
     return [r for r in rows if len(r["images"])]
 
 # %% ../nbs/51_results.ipynb #0cafce5b
@@ -558,39 +617,28 @@ def pictures(folder, plan: dict) -> list: # of dicts with title, attack, rows
     "Every kept picture of a run, at the first seed"
     out, seed = [], min(j["cell"]["seed"] for j in plan["jobs"])
     for j in plan["jobs"]:
-        path = Path(folder)/"pictures"/f"{j['attack']}.npz"
-        if j["cell"]["control"] != "none" or j["cell"]["seed"] != seed or not path.is_file(): continue
-        try: rows = picture(path)
-        except InputError: continue # a damaged picture is no reason to have no report
-        out.append(dict(title=f"{name_of(j['cell']['attack'])}, {j['cell']['size']} images, seed {seed}", attack=j["cell"]["attack"], order=j["family"] in BASE, rows=rows))
+        path, cell = Path(folder)/"pictures"/f"{j['attack']}.npz", j["cell"]
+        if cell["control"] != "none" or cell["seed"] != seed: continue
+        rows = picture(path, lines_of(plan, j["family"], cell["data"], cell["similar"])) # a damaged picture has none
+        if rows: out.append(dict(title=f"{name_of(cell['attack'])}, {cell['size']} images, seed {seed}", attack=cell["attack"], order=j["family"] in BASE, columns=len(rows[0]["images"]), rows=rows))
     return sorted(out, key=lambda p: p["order"])
 
 # %% ../nbs/51_results.ipynb #5613f9bf
-def chart(frame: pd.DataFrame, width: int = 420, step: int = 22) -> str:
-    "Private against held-out as inline SVG; `frame`: one metric at one size"
-    rows = ordered(frame[frame.status == "ok"]).groupby(["attack", "control"], sort=False)[["value", "lo", "hi", "heldout"]].mean().reset_index()
-    ends = rows[["value", "lo", "hi", "heldout"]].to_numpy(dtype=float)
-    a, b, left = np.nanmin(ends), np.nanmax(ends), 150
-    x = lambda v: left + 8 + (width - left - 16) * (v - a) / ((b - a) or 1)
-    marks = [mark(step * (i + .7), name_of(r.attack, r.control), *map(x, (r.value, r.lo, r.hi, r.heldout))) for i, r in enumerate(rows.itertuples())]
-    axis = "".join(f'<text class="dim" x="{x(v):.0f}" y="{step * (len(rows) + .9):.0f}" text-anchor="{t}">{number(v)}</text>' for v, t in ((a, "start"), (b, "end")))
-    return f'<svg viewBox="0 0 {width} {step * (len(rows) + 1.2):.0f}" role="img" aria-label="private against held-out">{"".join(marks)}{axis}</svg>'
-
-# %% ../nbs/51_results.ipynb #581f3416
-def mark(y, name, value, lo, hi, heldout) -> str:
-    "One row of the chart; nan is not drawn"
-    ok = math.isfinite
-    parts = [f'<text x="0" y="{y + 4:.0f}">{name}</text><line class="rule" x1="150" x2="420" y1="{y:.0f}" y2="{y:.0f}"/>']
-    if ok(lo) and ok(hi): parts.append(f'<line class="span" x1="{lo:.1f}" x2="{hi:.1f}" y1="{y:.0f}" y2="{y:.0f}"/>')
-    if ok(heldout): parts.append(f'<circle class="other" cx="{heldout:.1f}" cy="{y:.0f}" r="6"/>')
-    return "".join(parts + ([f'<circle class="own" cx="{value:.1f}" cy="{y:.0f}" r="3.5"/>'] if ok(value) else []))
+def chart(frame: pd.DataFrame, width: int = 420, step: int = 22) -> dict: # height; marks: a row each, None = not drawn; axis
+    "Where the template draws private against held-out; `frame`: one metric at one size"
+    rows = ordered(frame).groupby(["attack", "control"], sort=False)[["value", "lo", "hi", "heldout"]].mean()
+    a, b, left = np.nanmin(rows.to_numpy()), np.nanmax(rows.to_numpy()), 150
+    def x(v): return None if math.isnan(v) else round(left + 8 + (width - left - 16) * (v - a) / ((b - a) or 1), 1)
+    marks = [dict(name=name_of(*k), y=round(step * (i + .7)), **{c: x(v) for c, v in r.items()}) for i, (k, r) in enumerate(rows.iterrows())]
+    axis = [dict(x=x(v), text=number(v), anchor=anchor) for v, anchor in ((a, "start"), (b, "end"))]
+    return dict(height=round(step * (len(rows) + 1.2)), marks=marks, axis=axis)
 
 # %% ../nbs/51_results.ipynb #70a45476
-def charts(frame: pd.DataFrame) -> list: # of dicts with title, svg
+def charts(frame: pd.DataFrame) -> list: # of dicts with title, and what `chart` gives
     "One chart per sample-level metric, at the smallest size of each table"
     ok = frame[(frame.status == "ok") & frame.metric.isin(list(METRICS)) & ~frame.control.isin(["held_out"])]
     groups = ok.assign(update_size=updates(ok)).groupby([*KEYS, "update_size", "metric"], sort=False)
-    return [dict(title=f"{g.data.iloc[0]}, {g.arch.iloc[0]}, {n} images, {directed(g.metric.iloc[0])}", svg=chart(g[g["size"] == n])) for _, g in groups for n in [g["size"].min()]]
+    return [dict(title=f"{g.data.iloc[0]}, {g.arch.iloc[0]}, {n} images, {directed(g.metric.iloc[0])}", **chart(g[g["size"] == n])) for _, g in groups for n in [g["size"].min()]]
 
 # %% ../nbs/51_results.ipynb #a1a67f98
 def origin(about: dict) -> list: # of (name, text); about: `Results.about`
@@ -603,10 +651,23 @@ def origin(about: dict) -> list: # of (name, text); about: `Results.about`
 
 def devices(about: dict) -> str: return ", ".join(sorted({a["device"] for a in about.values()})) or "an unnamed device"
 
+# %% ../nbs/51_results.ipynb #3b883965
+def public(results: Results) -> list: # of pictures
+    "The pictures of rows that may be shown, whatever their files hold"
+    plans = {"plans": [p for a in results.about.values() for p in a["plans"]], "data": {}}
+    for a in results.about.values():
+        for source, d in a["data"].items(): plans["data"][source] = {"publishable": d.get("publishable") is True and plans["data"].get(source, d)["publishable"]}
+    out = []
+    for p in results.pictures:
+        similar = {q["similar"] for q in plans["plans"] if q["data"] == p["data"]}
+        lines = [lines_of(plans, p["family"], p["data"], s) for s in similar or {""}]
+        if all(lines): out.append({k: v for k, v in p.items() if k not in PICTURED or all(k in line for line in lines)})
+    return out
+
 # %% ../nbs/51_results.ipynb #52e71168
 def figures(results: Results) -> dict: # for the template
     "Figures 1 and 2 as a page shows them"
-    grids = [dict(title=t, columns=max(map(len, rows.values())), rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(results.pictures).items()]
+    grids = [dict(title=t, columns=max(map(len, rows.values())), rows=[dict(name=n, images=[x if x is None else png(x) for x in images]) for n, images in rows.items()]) for t, rows in figure1(public(results)).items()]
     kinds = targets_of(results.frame)
     def drawn(p):
         buffer = BytesIO()
@@ -621,21 +682,35 @@ def headline(frame: pd.DataFrame) -> str:
     who = ", ".join(names) if len(names) < 4 else f"{len(names)} attacks"
     return f"{', '.join(dict.fromkeys(frame.data))}: what {who or 'the null adversaries'} brought back"
 
+# %% ../nbs/51_results.ipynb #6706f9f0
+def hashed(text: str) -> str:
+    "How a Content-Security-Policy names an inline script or style"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+def rendered(widths, # numbers of columns that grids of pictures have
+             **values) -> str: # what the template asks for
+    "The template with its values, escaped, and the policy that lets nothing else run"
+    env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, finalize=lambda v: v if isinstance(v, Markup) else visible(v))
+    html, style, script = (files("drlit").joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "css", "js"))
+    style += "".join(f".columns-{n} {{ --columns: {n}; }}\n" for n in sorted(widths))
+    policy = f"default-src 'none'; img-src data:; style-src {hashed(style)}; script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
+    return env.from_string(html).render(style=Markup(style), script=Markup(script), policy=policy, **values)
+
 # %% ../nbs/51_results.ipynb #8ea2f3c4
 def page(results: Results, details=()) -> str: # HTML; details: what `pictures` gives
     "The report as one self-contained page"
-    env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    template = env.from_string(files("drlit").joinpath("report.html.j2").read_text(encoding="utf-8"))
     frame, about, tables = results.frame, results.about, table2(results.frame, results.about)
     choices = {k: list(dict.fromkeys(key[i] for t in tables for key in t.keys)) for i, k in enumerate(("attack", "control", "metric"))}
     publishable = all(d["publishable"] for a in about.values() for k, d in a["data"].items() if k in set(frame.data))
-    return template.render(title=headline(frame), legend=legend(frame, devices(about)).split("\n"), counts={"failed": 0, "missing": 0, **frame.status.value_counts()}, tables=tables, choices=choices,
-                           charts=[dict(c, svg=Markup(c["svg"])) for c in charts(frame)], details=list(details), publishable=publishable, origin=origin(about), **figures(results))
+    shown = figures(results)
+    widths = {g["columns"] for g in [*shown["grids"], *details]}
+    return rendered(widths, title=headline(frame), legend=legend(frame, devices(about)).split("\n"), counts={"failed": 0, "missing": 0, **frame.status.value_counts()}, tables=tables, choices=choices,
+                           charts=charts(frame), details=list(details), publishable=publishable, origin=origin(about), **shown)
 
 # %% ../nbs/51_results.ipynb #e82ad683
 WRITERS = { # format -> (name of the file, what is in it)
     "html": ("report.html", page),
-    "csv": ("results.csv", lambda results: results.frame.drop(columns="update_size", errors="ignore").to_csv(index=False, lineterminator="\n")),
+    "csv": ("results.csv", lambda results: csv_text(results.frame.drop(columns=["seconds", "key"], errors="ignore"))),
     "parquet": ("results.parquet", parquet),
     "latex": ("tables.tex", tex),
 }

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from drlit.core import generator, seeded
+from drlit.core import code_key, generator, note, seed_of, seeded
 from drlit.definitions import Reconstruction
-from drlit.profiles import InputError, pick
+from drlit.models import hook_tables, swept
+from drlit.profiles import Checked, InputError, pick
 from drlit.taxonomy import Knowledge
+from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pkgutil import iter_modules

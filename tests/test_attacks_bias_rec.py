@@ -10,8 +10,8 @@ from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, build, training_for
 from drlit.models import training_for
+from drlit.profiles import Count, InputError, Positive, Weight, Whole, pick
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
 from drlit.targets import recipe_for, train_target
 from drlit.taxonomy import Knowledge, NotApplicable
 from drlit.taxonomy import NotApplicable
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch import nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+from typing import Literal
 import math
 import numpy as np
 import pytest

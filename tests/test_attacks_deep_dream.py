@@ -10,9 +10,11 @@ from drlit.attacks.mi_face import MIFace
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Training, build, logits
+from drlit.profiles import Count, Positive, Weight, Whole
 from drlit.profiles import InputError
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
+from typing import Literal
 import math
 import pytest
 import torch
@@ -70,6 +72,6 @@ def test_what_diverges_is_no_result():
 
 
 # %% ../nbs/33_deep_dream.ipynb #9d1f868c
-@pytest.mark.parametrize("options, says", [(dict(a_tv=-1), "a_tv=-1; expected a weight"), (dict(a_l2=math.nan), "a_l2=nan"), (dict(a_tv=math.inf), "a_tv=inf"), (dict(lr=0.), "lr="), (dict(x0="ones"), "unknown start"), (dict(jitter=20), "jitter=20; expected 0 to 8")])
+@pytest.mark.parametrize("options, says", [(dict(a_tv=-1), "a_tv=-1; expected a finite number"), (dict(a_l2=math.nan), "a_l2=nan"), (dict(a_tv=math.inf), "a_tv=inf"), (dict(lr=0.), "lr="), (dict(x0="ones"), "unknown deep_dream x0"), (dict(jitter=20), "jitter=20; expected 0 to 8")])
 def test_bad_options_are_named(options, says):
     with pytest.raises(InputError, match=says): run(DeepDream(steps=1, **options), small_target(min_epochs=1, max_epochs=1))

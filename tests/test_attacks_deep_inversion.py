@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.class_inversion import Term, cross_entropy, jitter_of, priors, settle
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.core import generator
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Training, build
-from drlit.profiles import InputError
+from drlit.profiles import Count, InputError, Positive, Weight, Whole
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge, NotApplicable
 from drlit.taxonomy import NotApplicable
 from torch import Tensor, nn
 from torch import nn
 from types import SimpleNamespace
+from typing import Literal
 from unittest.mock import patch
 import copy
 import drlit.attacks.class_inversion as engine
@@ -145,7 +145,7 @@ def test_divergence_of_one_is_divergence_of_the_batch_and_no_result():
 
 
 # %% ../nbs/34_deep_inversion.ipynb #e2960ee8
-@pytest.mark.parametrize("options, says", [(dict(a_f=-1), "a_f=-1; expected a weight"), (dict(first_bn=math.nan), "first_bn=nan"), (dict(a_tv=math.inf), "a_tv=inf"), (dict(batch=1), "batch=1; expected at least 2"),
+@pytest.mark.parametrize("options, says", [(dict(a_f=-1), "a_f=-1; expected a finite number"), (dict(first_bn=math.nan), "first_bn=nan"), (dict(a_tv=math.inf), "a_tv=inf"), (dict(batch=1), "batch=1; expected at least 2"),
     (dict(lr=0.), "lr=0"), (dict(steps=0), "steps=0"), (dict(jitter=9), "jitter=9; expected 0 to 8")])
 def test_bad_options_are_named(options, says):
     with pytest.raises(ValueError, match=says): run(DeepInversion(**dict(steps=1) | options), small_target())

@@ -7,13 +7,14 @@ from drlit.core import generator, note
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import build
+from drlit.profiles import Count, InputError, Positive, Weight, pick
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
 from drlit.targets import gradient_of, recipe_for, train_target
 from drlit.taxonomy import Knowledge
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.func import functional_call
+from typing import Literal
 import json
 import math
 import pytest
@@ -108,7 +109,7 @@ def test_bad_gradients_are_named():
 # %% ../nbs/39_deep_leakage.ipynb #40998c25
 def test_options():
     "Unknown words are named; more images than classes where each class is found once; known labels stay; what is open is the plan's"
-    for options, says in ((dict(labels="gradient"), "12 images, 10 classes"), (dict(plan="dgl"), "did you mean 'dlg'"), (dict(labels="known"), "unknown labels"), (dict(precision="half"), "unknown precision")):
+    for options, says in ((dict(labels="gradient"), "12 images, 10 classes"), (dict(plan="dgl"), "did you mean 'dlg'"), (dict(labels="known"), "unknown deep_leakage labels"), (dict(precision="half"), "unknown deep_leakage precision")):
         with pytest.raises(InputError, match=says): run(DeepLeakage(**options), lenet_target(12))
     rec = run(DeepLeakage(labels="balanced", steps=1, restarts=1), t := lenet_target(12))
     assert rec.labels.tolist() == sorted(t.truth("dynamic").labels.tolist()) and rec.log["labels"] == "requested"

@@ -7,14 +7,14 @@ from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Training, decoder
-from drlit.models import VERSION as MODELS
 from drlit.models import decoder
+from drlit.profiles import Count, InputError, Part, Positive, pick
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
 from functools import partial
 from torch import Tensor, nn
+from typing import Literal
 import pytest
 import torch
 import torch.nn.functional as F

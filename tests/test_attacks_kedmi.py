@@ -5,12 +5,12 @@ from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.generators import Draw, GanPlan
 from drlit.attacks.generators import GanPlan, flat, revived, train_gan
-from drlit.attacks.generators import VERSION as ENGINE
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Training, logits
 from drlit.models import critic, decoder
+from drlit.profiles import Checked, Count, Fraction, InputError, Positive, Real, Weight
 from drlit.profiles import InputError
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
@@ -164,10 +164,18 @@ def test_the_target_steers():
 @pytest.mark.parametrize("option, says", [
     (dict(steps=0), "steps=0"), (dict(draws=0), "draws=0"), (dict(group=0), "group=0"), (dict(lr=0.), "lr=0"), (dict(weight=-1.), "weight=-1"), (dict(kernels=0), "kernels=0"),
     (dict(label_weight=-1.), "label_weight=-1"), (dict(entropy=-1.), "entropy=-1"), (dict(batch=512), "301 auxiliary images, .* minibatches of 512"),
-    (dict(iterations=0), "iterations"), (dict(width=0), "width 0"), (dict(gan_lr=1e30, iterations=9), "GAN training diverged"), (dict(lr=1e30, steps=9), "recovery diverged"),
+    (dict(iterations=0), "iterations"), (dict(width=0), "width=0"), (dict(gan_lr=1e30), "gan_lr=1e"), (dict(lr=1e9, steps=9), "recovery diverged"),
 ])
 def test_bad_options(option, says):
     with pytest.raises(InputError, match=says): run(tiny(**option), trained_target(), same())
+
+
+# %% ../nbs/37_kedmi.ipynb #05dec743
+def test_a_gan_that_diverges_is_named():
+    "With a step beyond what the option allows"
+    a = tiny(iterations=9)
+    a.gan_lr = 1e30
+    with pytest.raises(InputError, match="GAN training diverged"): run(a, trained_target(), same())
 
 
 # %% ../nbs/37_kedmi.ipynb #0bbcb0cd

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import NullNoise, run
 from drlit.attacks.class_inversion import Term, cross_entropy, invert, one_minus_p
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.attacks.class_inversion import start
 from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, Training, fit, logits
-from drlit.profiles import InputError, pick
+from drlit.profiles import Count, InputError, Positive, Share, pick
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
+from typing import Literal
 import math
 import pytest
 import torch

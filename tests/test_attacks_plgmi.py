@@ -3,22 +3,21 @@
 from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
-from drlit.attacks.class_inversion import VERSION as ENGINE
 from drlit.attacks.class_inversion import cross_entropy
 from drlit.attacks.generators import Draw, GanPlan, flat, revived, train_gan
-from drlit.attacks.generators import VERSION as TRAINING
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, crop, halvings
 from drlit.models import Training
-from drlit.profiles import InputError, pick
+from drlit.profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole, pick
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
 from fastcore.basics import patch
 from functools import partial
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from typing import Literal
 import math
 import pytest
 import torch
@@ -222,5 +221,5 @@ def test_generator_belongs_to_one_target(tmp_path):
     mlp = lambda n: train_target(recipe_for(d, n, arch="mlp", width=4, training=Training(min_epochs=1, max_epochs=1)), d)
     for n, o in ((20, {}), (30, {}), (20, dict(steps=1, views=1))): run(PLGMI(**quick | o), mlp(n), k, cache=tmp_path)
     assert len(list((tmp_path / "artefacts").iterdir())) == 2
-    for o, says in ((dict(batch=64), "40 auxiliary images, and the recipe takes minibatches of 64"), (dict(loss="hinge"), "unknown loss"), (dict(labels="true"), "unknown labels"), (dict(top_n=999), "top_n=999")):
+    for o, says in ((dict(batch=64), "40 auxiliary images, and the recipe takes minibatches of 64"), (dict(loss="hinge"), "unknown plgmi loss"), (dict(labels="true"), "unknown labels"), (dict(top_n=999), "top_n=999")):
         with pytest.raises(InputError, match=says): run(PLGMI(**quick | o), mlp(20), k)

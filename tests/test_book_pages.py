@@ -200,3 +200,16 @@ def test_report_filters_its_rows(report, chromium, serve):
     assert chromium.execute_script("return [...document.querySelectorAll('.rows')].every(s => s.hidden)")
     form.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
     WebDriverWait(chromium, 5).until(lambda b: b.execute_script(VISIBLE) == every)
+
+
+def test_the_policy_of_a_report_stops_what_is_not_ours(report, chromium, serve, tmp_path):
+    "The second wall: a script, a handler, a style and a picture that came past the template do nothing; sorting still works"
+    html = (report / "report.html").read_text(encoding="utf-8")
+    bad = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'><p id='odd' style='color: rgb(1, 2, 3)'>"
+    (tmp_path / "report.html").write_text(html.replace("<h1>", f"{bad}<h1>", 1), encoding="utf-8")
+    _, errors = visit(chromium, f"{serve(tmp_path)}/report.html", DESK)
+    assert sum("Content Security Policy" in e for e in errors) >= 4
+    assert chromium.execute_script("return window.hit || null") is None
+    assert chromium.execute_script("return getComputedStyle(document.getElementById('odd')).color") != "rgb(1, 2, 3)"
+    chromium.find_elements(By.CSS_SELECTOR, "table.sortable th button")[0].click()
+    assert chromium.execute_script("return document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"

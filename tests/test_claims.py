@@ -10,7 +10,7 @@ from drlit.metrics.leakage import share_interval
 from drlit.metrics.sample import METRICS, sample_metric
 from drlit.mirror import place
 from drlit.profiles import InputError
-from drlit.report import GAN, number, paper, read_rows
+from drlit.report import GAN, Results, check_rows, number, paper, read_csv, read_rows, some_rows
 from drlit.targets import recipe_for, train_target
 from importlib.resources import files
 from pathlib import Path

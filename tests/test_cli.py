@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 import drlit
@@ -86,8 +87,8 @@ def finished(process, home):
 
 
 def rows(folder):
-    "results.csv without the times"
-    return pd.read_csv(folder / "results.csv").drop(columns="seconds")
+    "What two runs must have in common"
+    return pd.read_csv(folder / "results.csv")
 
 
 def same(a, b):
@@ -146,13 +147,14 @@ def test_the_printed_numbers_are_those_of_results_csv(finished):
     frame = pd.read_csv(folder / "results.csv")
     row = frame[(frame.attack == "null_noise") & (frame.metric == "mse") & (frame.control == "none")].iloc[0]
     line = next(x for x in out.splitlines() if x.startswith("null_noise") and "mse" in x).split()
-    assert abs(float(line[3]) - row.value) < 5e-4 and line[5] == f"[{100 * row.coverage:.0f}%]"
-    assert line[6:8] == [f"{100 * row.floor:.0f}%", f"{100 * row.uniform:.0f}%"] and abs(float(line[9]) - row.gap) < 5e-4 and float(line[10]) == pytest.approx(row.p, abs=5e-4)
+    assert abs(float(line[3]) - row.value) < 5e-4 and line[5:7] == [f"[{100 * row.coverage:.0f}%,", f"{100 * row.coverage_lo:.0f}–{100 * row.coverage_hi:.0f}%]"]
+    assert line[7:10] == [f"{100 * v:.0f}%" for v in (row.floor, row.uniform, row.adjusted)] and abs(float(line[11]) - row.gap) < 5e-4 and float(line[12]) == pytest.approx(row.p, abs=5e-4)
 
 
 def test_results_csv(finished):
     frame = pd.read_csv(finished[0] / "results.csv")
-    assert ",".join(frame.columns) == "attack,family,data,size,n,arch,variant,control,seed,metric,features,value,lo,hi,coverage,floor,uniform,heldout,gap,p,queries,seconds,status,error"
+    assert ",".join(frame.columns) == ("attack,family,data,size,n,arch,variant,control,seed,metric,features,value,lo,hi,coverage,floor,uniform,heldout,gap,p,queries,status,error,"
+                                       "coverage_lo,coverage_hi,adjusted,forced,training_leakage,training_lo,training_hi,update_size")
     assert set(frame.status) == {"ok"} and len(frame) == (1 + 3 + 4 * 2) * 3
     pair = frame[(frame.attack == "mi_face") & (frame.metric == "mse")].set_index("control")
     assert pair.heldout["none"] == pair.value["held_out"] and set(pair.index) == {"none", "held_out", "wrong_key"}
@@ -291,6 +293,24 @@ def test_killed_and_continued(finished, environment, home, drl, tmp_path):
     same(folder, finished[0])
 
 
+def test_interrupted_with_two_jobs_and_continued(finished, environment, home, drl, tmp_path):
+    "Ctrl-C as a terminal sends it: to every process of the group"
+    folder = tmp_path / "interrupted"
+    child = subprocess.Popen([sys.executable, "-m", "drlit.cli", "bench", "--out", str(folder), "--jobs", "2"], cwd=home, env=environment, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None and len(list(folder.glob("scores/*.json"))) < 3: time.sleep(.005)
+    family = psutil.Process(child.pid).children(recursive=True)
+    kept = {p: p.stat().st_mtime_ns for d in ("attacks", "scores") for p in (folder / d).glob("*.json")}
+    os.killpg(child.pid, signal.SIGINT)
+    said = child.stderr.read()  # to its end: nobody is left who could write there
+    assert child.wait() == 130 and len(family) >= 3
+    assert said.splitlines()[-1] == "drlit: interrupted; the same command again continues from here" and "Traceback" not in said
+    assert not psutil.wait_procs(family, 10)[1] and not list((folder / "claims").iterdir())
+    assert (folder / "results.csv").is_file() and len(kept) >= 3 and {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert drl("bench", "--out", folder).returncode == 0
+    same(folder, finished[0])
+
+
 @pytest.mark.parametrize("damage", ["empty", "half", "foreign", "npz gone", "npz cut", "npz foreign"])
 def test_damaged_files_are_named_set_aside_and_computed_again(damage, finished, drl, tmp_path):
     folder = copied(finished, tmp_path)
@@ -343,15 +363,15 @@ def test_a_folder_that_cannot_be_written(drl, tmp_path):
 
 
 def test_a_failed_cell_is_a_row_and_exit_code_1(drl, home, tmp_path):
-    (tmp_path / "bad.ini").write_text(SETTINGS.replace("steps = 5", "steps = -1"), encoding="utf-8")
+    (tmp_path / "bad.ini").write_text(SETTINGS.replace("mi_face, nulls", "revealer, nulls") + "[quick:revealer]\nbatch = 100000\n", encoding="utf-8")
     done = drl("bench", "--out", tmp_path / "out", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
     assert done.returncode == 1 and "failed" in done.stdout and done.stderr.strip().splitlines()[-1].startswith("drlit: ")
     frame = pd.read_csv(tmp_path / "out" / "results.csv")
     failed = frame[frame.status == "failed"]
-    assert set(failed.attack) == {"mi_face"} and failed.error.str.contains("-1").all() and failed.value.isna().all()
-    assert set(frame[frame.attack != "mi_face"].status) == {"ok"}
+    assert set(failed.attack) == {"revealer"} and failed.error.str.contains("100000").all() and failed.value.isna().all()
+    assert set(frame[frame.attack != "revealer"].status) == {"ok"}
     assert "Traceback" in json.loads(next((tmp_path / "out" / "failures").iterdir()).read_text())["traceback"]
-    assert "1 failed" not in drl("status", tmp_path / "out").stdout and "failed: mi_face" in drl("status", tmp_path / "out").stdout
+    assert "1 failed" not in drl("status", tmp_path / "out").stdout and "failed: revealer" in drl("status", tmp_path / "out").stdout
     again = drl("bench", "--out", tmp_path / "out", "--retry-failed", "--jobs", "2", env={"DRLIT_SETTINGS": str(tmp_path / "bad.ini")})
     assert again.returncode == 1 and "--retry-failed tries again" in again.stderr
 
@@ -369,9 +389,9 @@ BAD = [
     (["bench", "--data", "digit"], "did you mean 'digits'"),
     (["bench", "--similar", "glyph"], "did you mean 'glyphs'"),
     (["bench", "--device", "cdua"], "did you mean 'cuda'"),
-    (["bench", "--sizes", "0"], "size 0"),
+    (["bench", "--sizes", "0"], "--sizes: '0'"),
     (["bench", "--sizes=-5"], "-5"),
-    (["bench", "--sizes", "ten"], "whole numbers"),
+    (["bench", "--sizes", "ten"], "whole number"),
     (["bench", "--sizes", ""], "--sizes"),
     (["bench", "--sizes", "5000"], "largest size that fits is 600"),
     (["bench", "--data", "missing.npz"], "missing.npz"),
@@ -395,7 +415,7 @@ BAD = [
     (["bench", "--engine", "rey"], "did you mean 'ray'"),
     (["bench", "--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at '127.0.0.1:1'"),
     (["bench", "--address", "127.0.0.1:6379"], "--engine ray"),
-    (["bench", "--jobs", "0"], "jobs = 0"),
+    (["bench", "--jobs", "0"], "--jobs: '0'"),
     (["bench", "--variants", "frozenbn"], "did you mean 'frozen_bn'"),
     (["bench", "--grid", "none.toml"], "no grid file none.toml"),
     (["bench", "--grid", "none.toml", "--profile", "quick"], "--grid and --profile"),
@@ -512,7 +532,7 @@ def test_rows_travel(finished, drl, tmp_path):
     name = Path(finished[0]).name
     assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
     rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
-    assert list(rows.columns) == [*all_rows.columns, "update_size", "options"] and len(rows) == len(all_rows)
+    assert list(rows.columns) == [*all_rows.columns, "key", "options"] and len(rows) == len(all_rows)
     about = json.loads((tmp_path / f"{name}.json").read_text())
     assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
     assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()

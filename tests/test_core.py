@@ -4,31 +4,42 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from dataclasses import make_dataclass
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
+from drlit.profiles import InputError, pick, visible
 from enum import Enum
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec, resolve_name
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from pathlib import Path
 from torch import Tensor
 from torch.backends import cudnn
 from tqdm import tqdm
+from types import CodeType, FunctionType, MethodType, ModuleType
 from unittest.mock import patch
+import ast
 import contextlib
+import csv
+import dis
 import enum
+import errno
 import hashlib
 import io
 import json
+import math
 import matplotlib.pyplot as plt
 import numpy as np
 import os
 import pickle
 import pytest
+import re
 import resource
+import stat
 import subprocess
 import sys
 import tempfile
 import torch
 import uuid
 import zipfile
-import zlib
 from drlit.core import *
 
 
@@ -64,6 +75,16 @@ def test_content_hash_tells_values_apart_and_nothing_else():
     assert len({content_hash(v) for v in values}) == len(values)
     for bad in (object(), {1: 2}, np.array([None]), lambda: 0):
         with pytest.raises(InputError, match="cannot hash"): content_hash(bad)
+
+
+# %% ../nbs/01_core.ipynb #5e21a8c0
+def test_a_version_is_followed_and_the_first_enters_no_key():
+    "What is imported counts, whoever imports it; numbers above 1 enter keys by their tag"
+    import drlit.core
+    from unittest.mock import patch
+    assert versions("drlit.core") == versions(drlit.core) == versions(drlit.core.generator) == {"core": drlit.core.VERSION}
+    with patch.object(drlit.core, "VERSION", 1): assert code_key("drlit.core") == []
+    with patch.object(drlit.core, "VERSION", 7): assert code_key("drlit.core", drlit.core.generator) == [["core", 7]]
 
 
 # %% ../nbs/01_core.ipynb #d5c36e65
@@ -128,10 +149,11 @@ def test_as_images_accepts_the_interval_and_names_what_is_off():
     x = np.linspace(0, 1, 48).reshape(3, 1, 4, 4)
     for ok in (x, x.astype(">f4"), x.astype(np.float16), torch.tensor(x), x[::-1]): assert as_images(ok).dtype == torch.float32
     assert torch.equal(as_images(x[::-1]), torch.tensor(x.astype("f")).flip(0))
+    assert torch.equal(as_images(x * (1 + 2e-7)), torch.tensor(x * (1 + 2e-7)).float().clamp(0, 1)) and as_images(x + 5e-5).max() == 1
     inf, nan = x.copy(), x.copy()
     inf[2, 0, 0, 0], nan[1, 0, 0, 0] = -np.inf, np.nan
     bad = [(x[0], r"3 dimensions, shape \(1, 4, 4\)"), (x[:0], "empty"), (x * 255, "0 to 255.*rescale"), (x - .5, "-0.5 to 0.5"), ((x * 255).astype("u1"), "uint8.*divide by 255"),
-           (nan, "image 1 holds NaN"), (inf, "image 2 holds an infinite"), (x.astype(str), "dtype <U"), (None, "a NoneType"), (x + 1e-6, "rescale")]
+           (nan, "image 1 holds NaN"), (inf, "image 2 holds an infinite"), (x.astype(str), "dtype <U"), (None, "a NoneType"), (x + 2e-4, "to 1.0002.*rescale")]
     for v, message in bad:
         with pytest.raises(InputError, match="rec: .*" + message): as_images(v, "rec")
 

@@ -2,12 +2,12 @@
 
 from PIL import Image
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from drlit.attacks.base import attack as attack_of
-from drlit.bench import Store
-from drlit.core import as_images, content_hash, generator, note, progress, write_atomic
+from drlit.bench import Store, sets_in, sha256_of
+from drlit.core import as_images, content_hash, generator, note, progress, read_json, read_npz, write_atomic
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, split
 from drlit.definitions import Reconstruction
@@ -15,7 +15,6 @@ from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
 from email.utils import parsedate_to_datetime
-from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from functools import cached_property
 from io import BytesIO
@@ -29,18 +28,26 @@ from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 from types import SimpleNamespace
 from typing import NamedTuple
+from urllib.parse import quote, quote_plus, urljoin, urlsplit, urlunsplit
+import asyncio
 import base64
+import errno
+import html
+import httpx2
 import json
 import math
 import numpy as np
-import openai
 import os
 import pandas as pd
 import pytest
 import re
+import socket
+import ssl
 import threading
 import time
 import torch
+import unicodedata
+import zlib
 from drlit.judge import *
 
 
@@ -184,21 +191,23 @@ def test_journal_goes_on(tmp_path):
     assert len(list(tmp_path.glob("*.jsonl"))) == 2
     lines = file.read_text().splitlines(True)
     file.write_text("".join([*lines[:3], "{broken\n", *lines[3:]]))
-    with pytest.raises(InputError, match="line 4 is damaged"): ask(scripted(lambda q: 0), p, folder=tmp_path)
+    with pytest.raises(InputError, match=r"line \d+ is damaged"): ask(scripted(lambda q: 0), p, folder=tmp_path)
 
 
 # %% ../nbs/61_judge.ipynb #9b8ebcd1
 def test_answers():
     for text, k, want in (("3", 6, 2), ("Image 3.", 6, 2), ("**1**", 2, 0), ("2 2", 3, 1)): assert read_answer(text, k) == (want, "")
-    for text, k, want in (("7", 6, "wrong index"), ("0", 6, "wrong index"), ("1 or 2", 6, "malformed"), ("", 6, "malformed"), (None, 6, "malformed"), ("left", 6, "malformed"), ("I can't help", 6, "refusal")):
+    for text, k, want in (("7", 6, "wrong index"), ("0", 6, "wrong index"), ("1 or 2", 6, "ambiguous"), ("", 6, "empty"), (None, 6, "empty"), ("left", 6, "malformed"), ("-1", 6, "malformed"), ("I can't help", 6, "refusal")):
         assert read_answer(text, k) == (None, want)
 
 
 # %% ../nbs/61_judge.ipynb #a48a6604
 def test_pauses():
-    "The server's word first: seconds or a date; else doubling, within half of it, at most a minute"
-    assert pause(5, .5, "2.5") == 2.5 and pause(0, .5, "0") == 0 and pause(3, 1, "-4") == 0
-    assert 55 < pause(0, .5, (datetime.now(timezone.utc) + timedelta(seconds=60)).strftime("%a, %d %b %Y %H:%M:%S GMT")) < 61
+    "The server's word first: seconds or a date; what is garbage or past is none; else doubling, within half of it, at most a minute"
+    date = lambda s: (datetime.now(timezone.utc) + timedelta(seconds=s)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert asked_wait("2.5") == 2.5 and asked_wait("0") == 0 and asked_wait("inf") == math.inf and 55 < asked_wait(date(60)) < 61
+    for none in (None, "-4", "nan", "", "soon", date(-3600), "Mon, 99 Foo 20000 00:00:00 GMT"): assert asked_wait(none) is None
+    assert pause(5, .5, 2.5) == 2.5
     for n in range(10): assert min(60, .5 * 2 ** n) / 2 <= pause(n, .5) <= min(60, .5 * 2 ** n)
 
 
@@ -231,8 +240,10 @@ def test_bad_input(monkeypatch):
     with pytest.raises(InputError, match="unknown mode"): Protocol(mode="al")
     with pytest.raises(InputError, match="without a price"): Endpoint("m", budget=1.)
     with pytest.raises(InputError, match="concurrency=0"): Endpoint("m", concurrency=0)
+    with pytest.raises(InputError, match="no http:// or https:// in front"): Endpoint("m", "localhost:8000/v1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY is not set"): ask(Endpoint("m"), random_panel())
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-this-test")
     private = random_panel()
     object.__setattr__(private, "shown", False)
     with pytest.raises(InputError, match="not publishable"): ask(Endpoint("m"), private)

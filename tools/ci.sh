@@ -27,5 +27,8 @@ bash tools/book.sh
 step "a browser for the page tests"
 bash tools/chromium.sh
 
-step "pytest"
-python -m pytest -q
+seed=${DRLIT_TEST_SEED:-$RANDOM} # DRLIT_TEST_SEED=N repeats an order
+step "pytest, in random order: --randomly-seed=$seed, without a network"
+before=$(git status --porcelain)
+python -m pytest -q "--randomly-seed=$seed"
+[ "$(git status --porcelain)" = "$before" ] || { echo "the tests changed files:"; git status --short; exit 1; }
