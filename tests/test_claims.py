@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from drlit.attacks.base import run
 from drlit.bench import collect, updates
+from drlit.claims import _said
 from drlit.data import load_images
 from drlit.memorization import difference
 from drlit.metrics.earlier import confidence
@@ -34,7 +35,7 @@ def made_up(effect: float = 1., noise: float = .05, seeds=range(5), seed: int = 
         rise = data.index(d)
         for a, q in best.items():
             near = .6 if a == "inv_alignment" else -.2 if a == "deep_inversion" else .1 * q
-            fd = 50 - 8 * effect * q + effect * rise * (30 if a == "deep_inversion" else 0)
+            fd = 50 - 8 * effect * q + effect * rise * (30 if a in ("deep_inversion", "inv_alignment") else 0)
             fall = .5 - (.08 + .05 * effect) * np.log2(n / 100) + noise * rng.normal() / 5
             for m, v in dict(fd=fd, mse=.1 - .03 * effect * near, ssim=.3 + .1 * effect * near, psnr=12 + 2 * effect * near).items():
                 for c, g in (("none", .01), ("wrong_key", -.01)): add(a, "optimisation", d, n, s, m, v, c, gap=g * (1 + noise * rng.normal()), coverage=fall)
@@ -82,10 +83,9 @@ def test_verdicts_follow_the_rows_in_any_order():
 
 # %% ../nbs/90_claims.ipynb #4f11d050
 def test_noise_decides_nothing():
-    "Nothing there, gates passed: at most 5 % of the draws decide a claim (40 draws: at most 6 of them)"
-    for n in (3, 5):
-        wrong = pd.DataFrame([{k: v.verdict != "undecided" for k, v in said(made_up(0, seeds=range(n), seed=s)).items() } for s in range(40)])
-        assert wrong.sum().max() <= 6, wrong.mean()
+    "Nothing there, gates passed: at most 5 % of the draws decide a claim (30 draws: at most 5 of them)"
+    wrong = pd.DataFrame([{k: v.verdict != "undecided" for k, v in said(made_up(0, seeds=range(3), seed=s)).items()} for s in range(30)])
+    assert wrong.sum().max() <= 5, wrong.mean()
 
 
 # %% ../nbs/90_claims.ipynb #43e420e4
