@@ -394,7 +394,7 @@ def read_origin(path, # of the .csv; the other two files have its name
             if kind in origin and hashlib.sha256(read_file(file)).hexdigest() != origin[kind]: raise Damaged(file, "its content is not what was written (the checksum differs)")
     except Damaged as e: raise InputError(f"{str(e).partition(';')[0]}; {ROWS_AGAIN}") from None
     except FileNotFoundError as e: raise InputError(f"no file {e.filename}; {ROWS_AGAIN}") from None
-    return origin
+    return {k: v for k, v in origin.items() if k not in ("schema", "check", "csv", "npz")}
 
 # %% ../nbs/47_records.ipynb #9e02c391
 def read_pictures(path) -> dict: # name -> array; {} where the file is not there or of no use

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
-from drlit.attacks.base import NullNoise, run
+from drlit.attacks.base import NullNoise, attack_seed, run
 from drlit.attacks.class_inversion import Term, cross_entropy, invert, one_minus_p
 from drlit.attacks.class_inversion import start
 from drlit.data import load_images
@@ -46,7 +46,7 @@ def test_one_step_by_hand(loss):
     t, s = softmax_target(20)
     rec, w = run(MIFace(steps=1, loss=loss, lr=2.), t, seed=5), t.model.state_dict()
     w, b = (next(v for k, v in w.items() if k.endswith(end)).double() for end in ("weight", "bias"))
-    x0, y = start(20, s.shape, seed=5).double(), rec.labels
+    x0, y = start(20, s.shape, seed=attack_seed(5)).double(), rec.labels
     p = ((2 * x0.flatten(1) - 1) @ w.T + b).softmax(1)
     g = (p - torch.nn.functional.one_hot(y, 10)) @ w * 2
     if loss == "one_minus_p": g *= p.gather(1, y[:, None])
@@ -66,7 +66,7 @@ def test_confident_noise():
         p = logits(t.model, rec.images).softmax(1).gather(1, rec.labels[:, None])
         assert p.min() > .9 and .98 < p.mean() < .995 and rec.log["reached"] == 50
         assert abs(near(rec) / near(noise) - 1) < .1
-        assert (rec.images - start(50, s.shape, seed=0)).square().mean() < .1 * (rec.images - s.images).square().mean()
+        assert (rec.images - start(50, s.shape, seed=attack_seed(0))).square().mean() < .1 * (rec.images - s.images).square().mean()
 
 
 # %% ../nbs/32_mi_face.ipynb #2d088372

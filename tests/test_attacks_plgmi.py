@@ -221,5 +221,5 @@ def test_generator_belongs_to_one_target(tmp_path):
     mlp = lambda n: train_target(recipe_for(d, n, arch="mlp", width=4, training=Training(min_epochs=1, max_epochs=1)), d)
     for n, o in ((20, {}), (30, {}), (20, dict(steps=1, views=1))): run(PLGMI(**quick | o), mlp(n), k, cache=tmp_path)
     assert len(list((tmp_path / "artefacts").iterdir())) == 2
-    for o, says in ((dict(batch=64), "40 auxiliary images, and the recipe takes minibatches of 64"), (dict(loss="hinge"), "unknown plgmi loss"), (dict(labels="true"), "unknown labels"), (dict(top_n=999), "top_n=999")):
+    for o, says in ((dict(batch=64), "40 auxiliary images, and the recipe takes minibatches of 64"), (dict(loss="hinge"), "unknown plgmi loss"), (dict(labels="true"), "unknown plgmi labels"), (dict(top_n=999), "top_n=999")):
         with pytest.raises(InputError, match=says): run(PLGMI(**quick | o), mlp(20), k)

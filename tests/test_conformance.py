@@ -104,7 +104,7 @@ def test_spoilt_artefacts_are_set_aside(name, granted, tmp_path):
     for spoilt in (files[0].read_bytes()[:500], other.read_bytes()):
         files[0].write_bytes(spoilt)
         assert torch.equal(run(quick(name), target, granted, cache=tmp_path).images, first.images)
-        assert next(folder.glob("*.bad")).read_bytes() == spoilt
+        assert spoilt in [f.read_bytes() for f in folder.glob("*.bad*")]
 
 
 @pytest.mark.parametrize("name, granted", CASES)

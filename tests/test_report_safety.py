@@ -28,12 +28,13 @@ from drlit.report import Results, check_rows, page, public, read_csv, report, re
 PAYLOADS = ["<script>alert(1)</script>", "\"onload=\"alert(1)", "' onmouseover='alert(1)", "javascript:alert(1)", "</style><style>*{display:none}", "</script><script>alert(1)",
             "<svg onload=alert(1)>", "<math><mtext></math><img src=x onerror=alert(1)>", "<!--", "]]>", "&lt;script&gt;", "{{7*7}}", "{% raw %}", "a\u2028b\u2029c", "\x00\x1b[31m", "\u202egnp.exe",
             "$\\frac$ ${", "_hidden", "<a href=https://x.org>", "<base href=//x.org>", "<meta http-equiv=refresh content=0>", "x" * 5000]
-TEXTS = [c for c in ("attack", "data", "arch", "variant", "metric", "features", "error")]
+TEXTS = ["attack", "data", "arch", "variant", "metric", "features", "error"]
 
 
 def row(**changes):
-    usual = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09, hi=.12, coverage=.3, floor=.1,
-                 uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, seconds=1., status="ok", error="", update_size=0, **{c: np.nan for c in LATER})
+    usual = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09,
+        hi=.12, coverage=.3, floor=.1,
+                 uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, seconds=1., status="ok", error="", update_size=0, **dict.fromkeys(LATER, np.nan))
     return usual | changes
 
 
@@ -43,7 +44,8 @@ def rows(*of):
 
 def about(text, data=("d",)):
     plan = asdict(Profile(text, data[0], attacks=(text,), similar="", options={text: {text: text}}, targets={text: {text: text}})) | {"data": data[0]}
-    return dict(data={k: dict(hash=text, images=1, shape=[1, 2, 2], publishable=True) for k in data}, plans=[plan], grants=[text], device=text, **{k: text for k in ("drlit", "commit", "torch", "python")})
+    return dict(data={k: {"hash": text, "images": 1, "shape": [1, 2, 2], "publishable": True} for k in data}, plans=[plan], grants=[text], device=text, **dict.fromkeys(("drlit",
+        "commit", "torch", "python"), text))
 
 
 class Reader(HTMLParser):
@@ -58,7 +60,8 @@ class Reader(HTMLParser):
         self.text += data
 
 
-HARMLESS = set("html head meta title link style body h1 h2 h3 p strong em ol li form label select option input button output div table thead tr th tbody td section img svg text line circle details summary code script span b".split())
+HARMLESS = set(("html head meta title link style body h1 h2 h3 p strong em ol li form label select option input button output div table thead tr th tbody td "
+                "section img svg text line circle details summary code script span b").split())
 
 
 def check_page(html):
@@ -80,18 +83,19 @@ def check_page(html):
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_no_text_becomes_markup(payload):
     "In every text column, in the plan and what else stands beside the rows, in titles of pictures"
-    odd = [{c: payload} for c in TEXTS if c != "error"] + [dict(status="failed", error=payload, attack=payload), {c: payload for c in TEXTS}]
-    frame = rows(*odd, *[dict(attack=payload, metric=m, size=n, data=payload, features="f") for m in ("fd", "mse") for n in (100, 200, 300)])
+    odd = [{c: payload} for c in TEXTS if c != "error"] + [{"status": "failed", "error": payload, "attack": payload}, dict.fromkeys(TEXTS, payload)]
+    frame = rows(*odd, *[{"attack": payload, "metric": m, "size": n, "data": payload, "features": "f"} for m in ("fd", "mse") for n in (100, 200, 300)])
     x = np.full((1, 1, 2, 2), 7, np.uint8)
-    shown = [dict(data=payload, family="optimisation", arch=payload, variant=payload, size=1, n=1, update_size=0, seed=0, attack=payload, labels=None, reconstruction=x)]
-    html = page(Results(frame, {payload: about(payload, (payload, "d"))}, shown), [dict(title=payload, attack=payload, columns=1, rows=[dict(name=payload, images=["data:,"], numbers=[payload])])])
+    shown = [{"data": payload, "family": "optimisation", "arch": payload, "variant": payload, "size": 1, "n": 1, "update_size": 0, "seed": 0, "attack": payload, "labels": None, "reconstruction": x}]
+    html = page(Results(frame, {payload: about(payload, (payload, "d"))}, shown), [{"title": payload, "attack": payload, "columns": 1, "rows": [{"name": payload,
+        "images": ["data:,"], "numbers": [payload]}]}])
     found = check_page(html)
     if re.search("[<\"']", payload): assert payload not in re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.S)
     assert visible(payload) in found.text and not re.search("[\x00\x1b\u2028\u2029\u202e]", html)
 
 
 def test_a_template_in_a_name_is_not_evaluated():
-    assert "{{7*7}}" in page(Results(rows(dict(attack="{{7*7}}")))) and "{{ 7*7 }}" not in page(Results(rows(dict(attack="{{7*7}}"))))
+    assert "{{7*7}}" in page(Results(rows({"attack": "{{7*7}}"}))) and "{{ 7*7 }}" not in page(Results(rows({"attack": "{{7*7}}"})))
 
 
 @pytest.mark.parametrize("column", CLOSED)
@@ -107,24 +111,27 @@ def test_control_family_and_status_are_closed_sets(column, value, tmp_path):
 SPECIAL = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "#": r"\#", "_": r"\_", "&": r"\&", "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
-@pytest.mark.parametrize("payload", ["\\input{/etc/passwd}", "\\write18{id}", "\\immediate\\write18{id}", "%", "#_&~^\\{}$", "^^5cinput", "[5pt]", "*", "a\n\nb", "\\end{longtable}", "\x1b", "``", "x" * 5000])
+@pytest.mark.parametrize("payload", ["\\input{/etc/passwd}", "\\write18{id}", "\\immediate\\write18{id}", "%", "#_&~^\\{}$", "^^5cinput", "[5pt]", "*", "a\n\nb",
+    "\\end{longtable}", "\x1b", "``", "x" * 5000])
 def test_latex_prints_names(payload):
     "No command, comment or group of a name survives: without ours, none is left"
-    out = tex(Results(rows({c: payload for c in TEXTS}, dict(attack=payload, status="failed", error=payload, seed=1)), {"r": about(payload, (payload,))}))
+    out = tex(Results(rows(dict.fromkeys(TEXTS, payload), {"attack": payload, "status": "failed", "error": payload, "seed": 1}), {"r": about(payload, (payload,))}))
     want = "".join(SPECIAL.get(c, c) for c in visible(payload)).replace("`", r"\textasciigrave{}")
     assert want in out
     body = out.replace(want, "")
-    assert set(re.findall(r"\\([a-zA-Z]+)", body)) <= {"usepackage", "scriptsize", "begin", "end", "caption", "toprule", "midrule", "bottomrule", "endhead", "footnotesize", "par", "downarrow", "uparrow", "textbackslash", "textless", "textgreater", "textbar", "textasciitilde", "textasciicircum"}
+    assert set(re.findall(r"\\([a-zA-Z]+)", body)) <= {"usepackage", "scriptsize", "begin", "end", "caption", "toprule", "midrule", "bottomrule", "endhead", "footnotesize", "par",
+        "downarrow", "uparrow", "textbackslash", "textless", "textgreater", "textbar", "textasciitilde", "textasciicircum"}
     assert not re.search(r"(^|\\\\)\s*[\[*]", out, re.M), "would be taken for an option of the line break before"
     assert out.count(r"\begin{") == out.count(r"\end{") and all(t.count("{") == t.count("}") for t in [re.sub(r"\\[\\{}]", "", out)])
 
 
-CELLS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\n=x", "'=x", "'tis", "''=", " =1", "\uff1d1", "=cmd|' /C calc'!A0", "a\rb", "a\nb", "null", "NA", "007", "1e5", "True", '"', ",", "x" * 5000, "-", ""]
+CELLS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\n=x", "'=x", "'tis", "''=", " =1", "\uff1d1", "=cmd|' /C calc'!A0", "a\rb", "a\nb", "null", "NA", "007", "1e5", "True",
+    '"', ",", "x" * 5000, "-", ""]
 
 
 def test_no_spreadsheet_runs_a_cell(tmp_path):
     "Neither in a run's results.csv nor in rows that travel; text comes back as it was, and numbers stay numbers"
-    frame = rows(*[dict(attack=v, features=v, variant=v, error=v, seed=i, value=-.5 - i) for i, v in enumerate(CELLS)])
+    frame = rows(*[{"attack": v, "features": v, "variant": v, "error": v, "seed": i, "value": -.5 - i} for i, v in enumerate(CELLS)])
     (tmp_path / "a.csv").write_text(csv_text(frame), newline="")
     cells = list(csv.reader(StringIO(csv_text(frame), newline="")))
     text = [i for i, c in enumerate(cells[0]) if c in TEXTS]
@@ -160,7 +167,7 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028
 
 def test_a_terminal_obeys_no_name(drl, tmp_path):
     bad = "\x1b[2J\x07\u202egnp\r\n\x9bq"
-    (tmp_path / "r.csv").write_text(csv_text(rows({c: bad for c in TEXTS}, dict(attack=bad, status="failed", error=bad, seed=1))), newline="")
+    (tmp_path / "r.csv").write_text(csv_text(rows(dict.fromkeys(TEXTS, bad), {"attack": bad, "status": "failed", "error": bad, "seed": 1})), newline="")
     for args in (("report", "r.csv", "--out", "o", "--format", "html,csv,latex"), ("claims", "r.csv"), ("report", bad), ("report", "r.csv", "--format", bad), ("status", bad)):
         code, out, err = drl(*args)
         assert not UNSEEN.search(out + err), (args, out[:300], err)
@@ -170,8 +177,8 @@ def test_a_terminal_obeys_no_name(drl, tmp_path):
 
 BAD = {
     "another CSV": "a,b\n1,2\n", "empty": "", "header only": ",".join(COLUMNS) + "\n", "binary": "\x00\x01\x02", "text": "hello\n", "ragged": ",".join(COLUMNS) + "\n" + "1," * 60 + "\n",
-    "size as text": csv_text(rows(dict(size="many"))), "half an image": csv_text(rows(dict(size=1.5))), "value as text": csv_text(rows(dict(value="good"))), "infinite": csv_text(rows(dict(value=np.inf))),
-    "ok without a value": csv_text(rows(dict(value=np.nan))), "contradiction": csv_text(rows({}, dict(value=.2))), "no seed": csv_text(rows({}).drop(columns="seed")),
+    "size as text": csv_text(rows({"size": "many"})), "half an image": csv_text(rows({"size": 1.5})), "value as text": csv_text(rows({"value": "good"})), "infinite": csv_text(rows({"value": np.inf})),
+    "ok without a value": csv_text(rows({"value": np.nan})), "contradiction": csv_text(rows({}, {"value": .2})), "no seed": csv_text(rows({}).drop(columns="seed")),
 }
 
 
@@ -185,8 +192,10 @@ def test_a_table_that_is_none_is_one_line(kind, command, drl, tmp_path):
 
 
 @pytest.mark.parametrize("args, word", [
-    (["report", "r.csv"], "--out"), (["report", "r.csv", "--out", "o", "--format", "pdf"], "format"), (["report", "r.csv", "--out", "file"], "file"), (["report", "r.csv", "--out", "file/below"], "file"),
-    (["report", "nowhere", "--out", "o"], "nowhere"), (["report", "r.csv", "--out", "/proc/nowhere"], "/proc/nowhere"), (["report", "folder", "--out", "o"], "folder"), (["claims", "folder"], "folder"), (["claims", "nowhere"], "nowhere"),
+    (["report", "r.csv"], "--out"), (["report", "r.csv", "--out", "o", "--format", "pdf"], "format"), (["report", "r.csv", "--out", "file"], "file"), (["report", "r.csv", "--out",
+        "file/below"], "file"),
+    (["report", "nowhere", "--out", "o"], "nowhere"), (["report", "r.csv", "--out", "/proc/nowhere"], "/proc/nowhere"), (["report", "folder", "--out", "o"], "folder"), (["claims",
+        "folder"], "folder"), (["claims", "nowhere"], "nowhere"),
 ])
 def test_a_report_that_cannot_be_made_is_one_line(args, word, drl, tmp_path):
     (tmp_path / "r.csv").write_text(csv_text(rows({})))
@@ -198,14 +207,14 @@ def test_a_report_that_cannot_be_made_is_one_line(args, word, drl, tmp_path):
 
 def test_equal_rows_count_once_and_are_said(drl, tmp_path):
     "Two seeds, one of them twice: the mean is that of two"
-    (tmp_path / "r.csv").write_text(csv_text(rows(dict(value=.1), dict(value=.1), dict(value=.4, seed=1))))
+    (tmp_path / "r.csv").write_text(csv_text(rows({"value": .1}, {"value": .1}, {"value": .4, "seed": 1})))
     code, out, err = drl("report", "r.csv", "--out", "o")
     assert code == 0 and "0.250" in out and "1 rows stand there more than once" in err
 
 
 def test_rows_of_an_older_drlit_are_read(tmp_path):
     "Without the columns of this one: adjusted and forced follow from the others, the rest is empty"
-    old = rows({}, dict(attack="real_vs_real", family="reference", coverage=.5), dict(attack="b", floor=.6, coverage=.6)).drop(columns=[*LATER, "update_size"])
+    old = rows({}, {"attack": "real_vs_real", "family": "reference", "coverage": .5}, {"attack": "b", "floor": .6, "coverage": .6}).drop(columns=[*LATER, "update_size"])
     (tmp_path / "r.csv").write_text(old.to_csv(index=False))
     frame = with_adjusted(results_of(tmp_path / "r.csv").frame).set_index("attack")
     assert frame.adjusted["a"] == pytest.approx((.3 - .1) / (.5 - .1)) and np.isnan(frame.adjusted["b"])
@@ -215,12 +224,12 @@ def test_rows_of_an_older_drlit_are_read(tmp_path):
 
 
 def test_a_table_says_what_a_coverage_can_be():
-    [t] = table2(rows(dict(coverage_lo=.21, coverage_hi=.39, adjusted=.25, forced=0, training_leakage=.01, training_lo=-.001, training_hi=.02), dict(attack="b", forced=1)))
+    [t] = table2(rows({"coverage_lo": .21, "coverage_hi": .39, "adjusted": .25, "forced": 0, "training_leakage": .01, "training_lo": -.001, "training_hi": .02}, {"attack": "b", "forced": 1}))
     at = {r[0]: dict(zip(t.header, r)) for r in t.rows}
     assert at["a"]["100 images"] == "0.100 (0.0900–0.120) [30%, 21–39%]" and at["a"]["adjusted"] == "25%"
     assert at["a"]["training leakage"] == "+0.010 (-0.0010 to +0.020)" and at["b"]["adjusted"] == "forced" and at["b"]["training leakage"] == ""
     assert "training leakage" not in table2(rows({}))[0].header
-    html = page(Results(rows(dict(coverage_lo=.21, coverage_hi=.39, forced=1, training_leakage=.01))))
+    html = page(Results(rows({"coverage_lo": .21, "coverage_hi": .39, "forced": 1, "training_leakage": .01})))
     assert "[30%, 21–39%]" in html and ">forced<" in html and "training leakage" in html
 
 
@@ -262,7 +271,7 @@ def test_claims_of_no_rows():
 
 def test_claims_of_one_row_and_of_foreign_attacks(tmp_path):
     "Nothing to compare: undecided, without an error"
-    (tmp_path / "r.csv").write_text(csv_text(rows(dict(metric="fd", features="f"), dict(attack="<b>"))))
+    (tmp_path / "r.csv").write_text(csv_text(rows({"metric": "fd", "features": "f"}, {"attack": "<b>"})))
     said = {v.id: v.verdict for v in ledger(load_rows(tmp_path / "r.csv"))}
     assert set(said) == {f"C{i:02}" for i in range(1, 21)} and {said[k] for k in ("C02", "C03", "C04", "C05", "C06")} == {"undecided"}
 
@@ -288,14 +297,16 @@ def grays(html):
 def kept(tmp_path_factory):
     "A run of an attack and of the nulls, every picture of which was overwritten: all real images are markers"
     out = tmp_path_factory.mktemp("kept")
-    p = Profile("t", "digits", similar="glyphs", attacks=("mi_face", "null_auxiliary", "null_class_mean"), sizes=(20,), metrics=("mse",), permutations=19, options={"mi_face": {"steps": 2}}, training={"min_epochs": 1, "max_epochs": 1})
+    p = Profile("t", "digits", similar="glyphs", attacks=("mi_face", "null_auxiliary", "null_class_mean"), sizes=(20,), metrics=("mse",), permutations=19,
+        options={"mi_face": {"steps": 2}}, training={"min_epochs": 1, "max_epochs": 1})
     bench(p, out)
     plan = read_json(out / "plan" / "plan.json")
     for j in plan["jobs"]:
         if j["cell"]["control"] != "none": continue
         own = {"optimisation": MADE, "null": AUXILIARY, "reference": PRIVATE}[j["family"]]
         real = np.stack([colour(PRIVATE)[:1]] * 2)
-        write_npz(out / "pictures" / f"{j['attack']}.npz", labels=np.arange(2), reconstruction=np.stack([colour(own)[:1]] * 2), target=real, nearest=real, unseen=real, nearest_mse=np.ones(2), unseen_mse=np.ones(2))
+        write_npz(out / "pictures" / f"{j['attack']}.npz", labels=np.arange(2), reconstruction=np.stack([colour(own)[:1]] * 2), target=real, nearest=real, unseen=real,
+            nearest_mse=np.ones(2), unseen_mse=np.ones(2))
     return out
 
 
@@ -319,12 +330,13 @@ def test_no_image_of_a_hidden_set_is_in_a_page(hidden, want, kept, tmp_path):
 def test_rows_that_hold_hidden_images_show_none():
     "As an older drlit, or a stranger, may have written them"
     x = lambda v: np.full((2, 1, 8, 8), v, np.uint8)
-    shown = [dict(data="d", family=f, arch="cnn", variant="plain", size=1, n=1, update_size=0, seed=0, attack=f, labels=[0, 1], reconstruction=x(v), target=x(13)) for f, v in (("optimisation", 201), ("null", 57), ("reference", 13))]
+    shown = [{"data": "d", "family": f, "arch": "cnn", "variant": "plain", "size": 1, "n": 1, "update_size": 0, "seed": 0, "attack": f, "labels": [0, 1], "reconstruction": x(v),
+        "target": x(13)} for f, v in (("optimisation", 201), ("null", 57), ("reference", 13))]
     made = about("r")
     for plan in made["plans"]: plan.update(similar="s", options={}, targets={})
     seen = {}
     for d, s in ((True, True), (True, False), (False, True), (None, True)):
-        made["data"] = {k: dict(hash="0", images=1, shape=[1, 8, 8], publishable=v) for k, v in (("d", d), ("s", s))}
+        made["data"] = {k: {"hash": "0", "images": 1, "shape": [1, 8, 8], "publishable": v} for k, v in (("d", d), ("s", s))}
         seen[d, s] = grays(page(Results(rows({}), {"r": made}, shown)))
     assert seen == {(True, True): {13, 57, 201}, (True, False): {13, 201}, (False, True): {201}, (None, True): {201}}
     assert public(Results(rows({}), {}, shown)) == [{k: v for k, v in shown[0].items() if k != "target"}]
