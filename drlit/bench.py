@@ -54,7 +54,7 @@ from .definitions import Reconstruction
 from .engines import Failure, InProcess
 from .features import common, common_name, embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from .metrics.leakage import adjusted_coverage, bootstrap_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
+from .metrics.leakage import adjusted_coverage, class_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
 from .metrics.sample import METRICS, nearest, pairwise
 from .mirror import place
 from .models import ARCHS, Training, build, model_files, training_for
@@ -676,10 +676,11 @@ def score_samples(metric: str, rec, truth, unseen=None, permutations: int = 999,
     m, private = METRICS[pick("metric", metric, METRICS)], distances(rec, truth, metric)
     sign = -1 if m.higher_is_better else 1
     near = [sign * (sign * k).amin(1) for k in private if len(k)]
-    lo, hi = bootstrap_interval(near, seed=seed)
+    lo, hi = class_interval(near)
     row = {"features": _how(m, rec, truth), "value": float(torch.cat(near).mean()), "lo": lo, "hi": hi, **_spread([sign * k for k in private])}
     if unseen is None: return row
-    row |= _gap(private, distances(rec, unseen, metric), m, permutations, seed)
+    classes = None if rec.labels is not None or truth.labels is None else (truth.labels, unseen.labels) # searched globally, permuted within them
+    row |= _gap(private, distances(rec, unseen, metric), m, permutations, seed, classes)
     return row | {"adjusted": math.nan if row["forced"] else adjusted_coverage(row["coverage"], row["floor"], heldout_level(metric, rec, truth, unseen))}
 
 # %% ../nbs/50_bench.ipynb #2f45557c
@@ -701,9 +702,9 @@ def heldout_level(metric: str, rec, truth, unseen) -> float: # a coverage
     return len(nearest(unseen.images[first], truth.images, metric, *labels)[1].unique()) / len(truth)
 
 # %% ../nbs/50_bench.ipynb #69f9d688
-def _gap(private, unseen, m, permutations, seed):
+def _gap(private, unseen, m, permutations, seed, classes=None):
     "Held-out value, gap and p"
-    g = heldout_gap(private, unseen, m.higher_is_better, permutations, seed)
+    g = heldout_gap(private, unseen, m.higher_is_better, permutations, seed, classes)
     return dict(heldout=g.heldout, gap=g.gap, p=g.p)
 
 # %% ../nbs/50_bench.ipynb #a1590330

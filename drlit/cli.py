@@ -289,12 +289,12 @@ def claims(args):
     "drlit claims"
     from drlit.claims import LEDGER, ledger, load_rows
     found = ledger(load_rows(args.run) if args.run else None)
-    if args.json: print(json.dumps([{k: getattr(v, k) for k in ("id", "verdict", "figure", "interval", "scale", "about", "published", "claim")} for v in found], indent=1))
+    if args.json: print(json.dumps([{k: getattr(v, k) for k in ("id", "verdict", "figure", "interval", "p", "scale", "about", "published", "decides", "claim")} for v in found], indent=1))
     else:
         from drlit.report import number
         for v in found:
             figure = "" if v.figure is None else f": {number(v.figure)}" + (f" ({number(v.interval[0])} to {number(v.interval[1])})" if v.interval else "")
-            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}", visible(f"    {v.about}{figure}"), *(visible(f"    {k}: {t}") for k, t in (("scale", v.scale), ("published", v.published)) if t), sep="\n")
+            print(f"{v.id} {v.verdict:12} {LEDGER[v.id]}", visible(f"    {v.about}{figure}"), *(visible(f"    {k}: {t}") for k, t in (("scale", v.scale), ("published", v.published), ("would decide it", v.decides)) if t), sep="\n")
     return 0
 
 
@@ -374,7 +374,7 @@ def add_report(sub):
 
 
 def add_claims(sub):
-    text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, with the deciding figure and its interval. Without RUN only what needs no run is decided (C08, whose study comes with the package, and C19: ten seconds)."
+    text = "The paper's twenty claims, judged on a run's rows: reproduced, contradicted or undecided, by the rules that chapter 90 declares, with the deciding figure, its interval over seeds, and what would decide an open one. Without RUN only C08 and C19 are judged, whose studies come with the package."
     c = sub.add_parser("claims", help="the paper's claims, judged on a run", description=text)
     c.add_argument("run", type=path, nargs="?", metavar="RUN", help="a folder that `drlit bench --out` or `drlit report --rows` wrote, or a results.csv")
     c.add_argument("--json", action="store_true", help="as a JSON list of all twenty: id, verdict, figure, interval, scale, ...")

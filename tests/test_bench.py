@@ -15,7 +15,7 @@ from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from drlit.metrics.leakage import adjusted_coverage, bootstrap_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
+from drlit.metrics.leakage import adjusted_coverage, class_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place

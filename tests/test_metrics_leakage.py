@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from drlit.core import generator
 from drlit.metrics.sample import coverage_levels
 from drlit.profiles import InputError
+from functools import partial
+from itertools import combinations
 from itertools import combinations, product
+from scipy.stats import beta, norm, rankdata
 from scipy.stats import kstest
 from scipy.stats import t as student
 from typing import NamedTuple
+import math
+import numpy as np
 import pytest
 import torch
 from drlit.metrics.leakage import *
@@ -59,14 +64,18 @@ def test_levels_by_hand_and_as_the_sample_metrics_have_them():
 
 # %% ../nbs/12_leakage.ipynb #278d3616
 def test_intervals_catch_what_they_estimate():
-    def caught(seed):
+    "In every design in which they are printed: classes x images, correlation within classes, unequal classes"
+    def caught(seed, counts, rho):
         g = torch.Generator().manual_seed(seed)
-        groups = [2 * c + torch.randn(12, generator=g) for c in range(8)] # fixed classes, far apart
-        hits = (torch.rand(25, 20, generator=g) < torch.rand(25, 1, generator=g)).sum(1)
-        boxes = bootstrap_interval(groups, boots=500, seed=seed), jackknife(hits, [20] * 25)
-        return [lo < truth < hi for (lo, hi), truth in zip(boxes, (7., .5))]
-    within, coverage = torch.tensor([caught(s) for s in range(300)]).double().mean(0)
-    assert .9 < within < .98 and .91 < coverage < .98
+        groups = [rho**.5 * torch.randn(1, generator=g) + (1 - rho)**.5 * torch.randn(m, generator=g) for m in counts]
+        lo, hi = class_interval(groups)
+        return lo < 0 < hi
+    designs = [[2] * 10, [5] * 10, [1] * 50, [2] * 50, [1, 2, 3, 4] * 8]
+    for counts in designs:
+        for rho in (0, .3, .6): assert .92 < sum(caught(s, counts, rho) for s in range(800)) / 800 < .98, (counts, rho)
+    hits = lambda seed: (torch.rand(25, 20, generator=(g := torch.Generator().manual_seed(seed))) < torch.rand(25, 1, generator=g)).sum(1)
+    assert .91 < sum(lo < .5 < hi for s in range(300) for lo, hi in [jackknife(hits(s), [20] * 25)]) / 300 < .98
+    assert class_interval([torch.rand(1)] * 19)[0] != class_interval([torch.rand(1)] * 19)[0] # nothing is printed
 
 
 # %% ../nbs/12_leakage.ipynb #c09cacbf
@@ -111,3 +120,78 @@ def test_training_leakage_is_a_difference_of_gaps_and_its_interval_catches_it():
     runs = [training_leakage(*world(seed)) for seed in range(200)]
     assert .9 < sum(r.lo < .5 < r.hi for r in runs) / 200 < .99
     assert training_leakage(*([k[0]] for k in world(0))).lo != training_leakage(*([k[0]] for k in world(0))).hi # nan: one class
+
+
+# %% ../nbs/12_leakage.ipynb #d6827f6e
+def test_signal_p_is_the_enumerated_one():
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(m, 6, generator=g).double() for m in (4, 3))
+    a[:, :3] -= .1
+    gap = lambda k, s: (k[:, [j for j in range(6) if j not in s]].amin(1) - k[:, list(s)].amin(1)).mean()
+    every = torch.stack([(gap(a, s) - gap(b, s)) / 2 for s in combinations(range(6), 3)]) # the first is the observed split
+    exact = (every >= every[0] - 1e-12).double().mean().item()
+    got = signal_test(((a[:, :3], a[:, 3:]), (b[:, :3], b[:, 3:])), permutations=4000)
+    assert abs(got.signal - every[0].item()) < 1e-12 and abs(got.p - exact) < 4 * (exact * (1 - exact) / 4000)**.5 + 1e-3
+    assert abs(got.own - gap(a, (0, 1, 2)).item()) < 1e-12 and abs(got.twin - gap(b, (0, 1, 2)).item()) < 1e-12
+
+
+# %% ../nbs/12_leakage.ipynb #198a1c02
+def test_signal_has_its_size_and_changes_its_sign():
+    "Blind reconstructions: p is uniform, one pair or three; a twin in the target's place gives the same value with the other sign"
+    def world(seed, effect=0.):
+        g = torch.Generator().manual_seed(seed)
+        images, rec = torch.randn(3, 1, 12, 4, generator=g), torch.randn(2, 3, 2, 1, 4, generator=g).repeat_interleave(3, 2)
+        d = (rec - images).square().sum(-1)
+        d[0, ..., :6] -= effect
+        d[1, ..., 6:] -= effect
+        return tuple((list(k[..., :6]), list(k[..., 6:])) for k in d)
+    one = [signal_test(world(s), permutations=199, seed=s).p for s in range(200)]
+    three = [signal_test([world(3 * s + i) for i in range(3)], permutations=199, seed=s).p for s in range(150)]
+    for p in (one, three): assert kstest(p, "uniform").pvalue > .01
+    a, (x, y) = signal_test(world(0, 3.)), world(0, 3.)
+    assert a.p < .05 and abs(signal_test((y, x)).signal + a.signal) < 1e-12
+
+
+# %% ../nbs/12_leakage.ipynb #50b1219c
+def test_without_labels_membership_moves_within_the_classes_of_the_images():
+    "One matrix, 10 classes of 2 a side: uniform p where classes are far apart, and the enumerated p of a small case"
+    y = torch.arange(10).repeat_interleave(2)
+    def p_value(seed, classes):
+        g = torch.Generator().manual_seed(seed)
+        images = 5 * torch.randn(10, 1, 3, generator=g) + torch.randn(10, 4, 3, generator=g)
+        rec = 5 * torch.randn(20, 3, generator=g)
+        d = torch.cdist(rec, images.permute(1, 0, 2).reshape(4, 10, 3).transpose(0, 1).reshape(40, 3))
+        private = torch.arange(40) % 4 < 2
+        return heldout_gap(d[:, private], d[:, ~private], permutations=199, seed=seed, classes=classes).p
+    within = [p_value(s, (y, y)) for s in range(300)]
+    assert kstest(within, "uniform").pvalue > .01
+
+
+# %% ../nbs/12_leakage.ipynb #082715df
+def test_auc_against_scikit_learn_and_a_closed_form():
+    from sklearn.metrics import roc_auc_score
+    g = np.random.default_rng(0)
+    for ties in (1e9, 2):
+        x, y = np.round(g.normal(-1, 1, 400) * ties) / ties, np.round(g.normal(0, 1, 300) * ties) / ties
+        want = roc_auc_score(np.r_[np.ones(400), np.zeros(300)], -np.r_[x, y])
+        assert abs(membership(x, y).auc - want) < 1e-12
+    x, y = g.normal(-1, 1, 200_000), g.normal(0, 1, 200_000)
+    got = membership(x, y)
+    assert abs(got.auc - norm.cdf(2**-.5)) < .003 and abs(got.tpr - norm.cdf(norm.ppf(.01) + 1)) < .003
+
+
+# %% ../nbs/12_leakage.ipynb #05189c54
+def test_membership_intervals_catch_what_they_estimate():
+    "Classes as clusters, with and without a look of their own; the exact interval of a share against scipy's binomial test"
+    from scipy.stats import binomtest
+    for hits, n in ((0, 9), (3, 20), (20, 20)):
+        want = binomtest(hits, n).proportion_ci(method="exact")
+        assert np.allclose(share_interval(hits, n), (want.low, want.high))
+    def caught(seed, look, shift=.7, classes=30, n=6):
+        g = np.random.default_rng(seed)
+        common = look * g.normal(size=(classes, 1))
+        x, y = (common + g.normal(size=(classes, n)) - d for d in (shift, 0))
+        c = np.repeat(np.arange(classes), n)
+        m = membership(x.ravel(), y.ravel(), (c, c), fpr=.05)
+        return m.lo < norm.cdf(shift / (2 * (1 + look**2))**.5) < m.hi
+    for look in (0, 1): assert .91 < np.mean([caught(s, look) for s in range(400)]) < .985
