@@ -7,14 +7,14 @@ __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'TAR
            'GROUPS', 'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'FEW', 'check_closed', 'Cell',
            'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting',
            'settings', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive',
-           'claimant', 'stale', 'claims_in', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of', 'artefacts',
-           'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set', 'set_interval', 'Job',
-           'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in', 'loading_in', 'asked',
-           'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged', 'elsewhere', 'handed', 'told',
-           'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
-           'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of', 'target_of',
-           'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen',
-           'score_files']
+           'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of',
+           'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set',
+           'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in',
+           'loading_in', 'asked', 'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged', 'elsewhere',
+           'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of',
+           'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of',
+           'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of',
+           'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -139,6 +139,7 @@ def pretrained(cell: Cell) -> bool:
     "Does its target learn the similar set first?"
     return "pretrained" in (cell.variant, dict(cell.recipe).get("init"))
 
+# %% ../nbs/50_bench.ipynb #2d6314e3
 def inapplicable(cell: Cell) -> str: # "" where the cell can be computed
     "Why a cell cannot exist, with the remedy"
     if cell.attack == REFERENCE: return ""
@@ -175,6 +176,7 @@ class Setting:
     recipe: tuple = () # (name, value) pairs of further recipe fields
     training: tuple = () # (name, value) pairs that override the architecture's `Training`
 
+# %% ../nbs/50_bench.ipynb #bf8ca881
 def _pairs(d): return tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in d.items()))
 
 # %% ../nbs/50_bench.ipynb #a64eb345
@@ -377,6 +379,7 @@ def _numbering() -> str: # hexadecimal digits
     except OSError: return f"{uuid.getnode():x}"
     return hashlib.sha256(here.encode()).hexdigest()[:12]
 
+# %% ../nbs/50_bench.ipynb #96e4e96a
 HOST = f"{socket.gethostname()}-{_numbering()}"
 
 def alive(pid: int) -> bool:
@@ -407,6 +410,7 @@ def _silent(path, date) -> bool:
     if _dated.get(path, (None, 0))[0] != date: _dated[path] = date, time.monotonic()
     return time.monotonic() - _dated[path][1] > STALE
 
+# %% ../nbs/50_bench.ipynb #742b0f04
 def stale(path: Path,
           touch: bool = True, # read ages from the folder's own clock, by touching a file beside the claim
          ) -> bool:
@@ -455,14 +459,26 @@ def alone(self: Store, path): # -> path, or None
     if all(map(stale, self.others(path))): return path
     path.unlink(missing_ok=True)
 
+# %% ../nbs/50_bench.ipynb #2155ee7c
+def place_claim(path: Path):
+    "Make a claim that is whole from its first moment: written aside, then linked to its name, which fails where that is taken"
+    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        aside.write_text(json.dumps(dict(host=HOST, pid=os.getpid(), since=time.time())))
+        try: os.link(aside, path)
+        except FileExistsError: raise
+        except OSError: # a file system without links
+            with open(path, "x") as f: f.write(aside.read_text())
+    finally: aside.unlink(missing_ok=True)
+
+# %% ../nbs/50_bench.ipynb #9a9e772c
 @patch
 def seize(self: Store, key: str): # -> path of the claim, or None
     "Claim a key, unless somebody alive has it"
     (self.root/"claims").mkdir(exist_ok=True)
     for i in count():
         path = self.root/"claims"/f"{slug(key)[:40]}.{i}"
-        try:
-            with open(path, "x") as f: json.dump(dict(host=HOST, pid=os.getpid(), since=time.time()), f)
+        try: place_claim(path)
         except FileExistsError:
             if not stale(path): return None
         else: return self.alone(path)
@@ -495,6 +511,7 @@ def drop_claims(self: Store, paths):
     for p in paths:
         if claimant(p) is not None: p.unlink(missing_ok=True)
 
+# %% ../nbs/50_bench.ipynb #72372462
 @patch
 def sweep(self: Store):
     "Clear away what the dead left: their claims, and half-written files without a name"
@@ -567,6 +584,7 @@ def models(self: Workshop, cell: Cell) -> list: # keys
     if public: keys.append(model_key(*pretraining(recipe, public, s.private.shape)))
     return keys
 
+# %% ../nbs/50_bench.ipynb #8f7da0bf
 @patch
 def untrained(self: Workshop, cell: Cell) -> list: # keys
     "The models that a cell needs and the folder lacks"
@@ -615,7 +633,7 @@ def commit() -> str: # "" outside a clone
     "The commit of the drlit in use, with + where files differ from it"
     here = Path(drlit.__file__).resolve().parents[1]
     if not (here/".git").exists(): return ""
-    try: return subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True, timeout=10).stdout.strip()
+    try: return subprocess.run(["git", "--no-optional-locks", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError): return ""
 
 # %% ../nbs/50_bench.ipynb #aa4279e1
@@ -632,10 +650,12 @@ def attack_cell(cell: Cell, shop: Workshop): # -> (Reconstruction, record)
     spent = dict(seconds=time.perf_counter() - trained, target_seconds=trained - start, effort=dict(target=effort[1] - effort[0], attack=effort[2] - effort[1]))
     return rec, {**record, **spent, "trained": trains, "built": {k: v for k, v in artefacts(shop.root).items() if k not in old}, **made_by()}
 
+# %% ../nbs/50_bench.ipynb #ebd1d639
 def code_of(cell: Cell) -> dict: # as `versions`
     "The code behind a cell's attack"
     return versions("drlit.data", "drlit.targets", type(adversary(cell)), ARCHS[cell.arch].body)
 
+# %% ../nbs/50_bench.ipynb #1d0ee5ea
 def artefacts(root) -> dict: # file name -> fields of the view that it was built from
     "What attacks have built and stored, such as generators"
     def reads(path):
@@ -726,6 +746,7 @@ def score_set(metric: str, rec, truth, unseen, extractor) -> dict:
     far = against(unseen).value if unseen is not None else float("nan")
     return dict(features=near.features, value=near.value, lo=lo, hi=hi, heldout=far, gap=far - near.value)
 
+# %% ../nbs/50_bench.ipynb #2f6555ea
 GROUPS = 20 # of classes, at most, that a jackknife leaves out one by one
 
 def set_interval(score, rec, truth, extractor): # -> (lo, hi); nan where there is none
@@ -821,6 +842,7 @@ def write_plan(self: Run): # -> self
     self.store.place.send("plan/*", anew=True)
     return self
 
+# %% ../nbs/50_bench.ipynb #8b0761cf
 def _about(name, s): return dict(name=name, source=s.source, hash=s.hash, images=len(s), shape=list(s.shape), publishable=s.publishable)
 
 # %% ../nbs/50_bench.ipynb #0e7dcf10
@@ -918,6 +940,7 @@ def has_key(cell: Cell) -> bool:
     "Is it one of the two cells that training leakage compares?"
     return cell.attack != REFERENCE and cell.control in ("none", "held_out_key") and "held_out_key" in controls_of(cell.attack, False)
 
+# %% ../nbs/50_bench.ipynb #43a6f781
 def add_training(rows: list, cells: list) -> list: # rows: from `row_of`; cells: the cell of each
     "Training leakage into the rows whose private key and held-out key are both scored"
     done = {(c, r["metric"]): r for c, r in zip(cells, rows) if r["status"] == "ok" and r["metric"] in METRICS}
@@ -926,6 +949,7 @@ def add_training(rows: list, cells: list) -> list: # rows: from `row_of`; cells:
         if c.control == "none" and other: r.update(_training(r, other))
     return rows
 
+# %% ../nbs/50_bench.ipynb #017095a6
 def _training(own: dict, other: dict) -> dict:
     "Columns of a row; without an interval where an older drlit kept no sums, or where only one of the two was matched by class"
     sums = [r["sums"] for r in (own, other) if "sums" in r]
@@ -1023,10 +1047,12 @@ class Opening:
     modules: tuple # that register what the run uses
     code: tuple = () # (attack, hash of its code) where it is not drlit's
 
+# %% ../nbs/50_bench.ipynb #6f36db98
 _runs = {} # Opening -> Run, in a worker
 
 def plugged(cls) -> str: return content_hash(code_key(cls)) # the code of an attack as it is loaded here
 
+# %% ../nbs/50_bench.ipynb #13c5c1a5
 def elsewhere(work): # (Opening, jobs, retry) -> what `task` returns
     "A task, in a worker"
     how, jobs, retry = work
@@ -1083,6 +1109,7 @@ def handed(todo: deque, given: list):
         given.append(todo.popleft())
         yield given[-1]
 
+# %% ../nbs/50_bench.ipynb #b7bcaa05
 def told(bar, jobs):
     "Move the bar on, with each job"
     for job in jobs:
@@ -1159,8 +1186,10 @@ def collect(folder, # or an address
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "seconds"]).astype({c: float for c in FLOATS})
     return frame.assign(update_size=[j.cell.update_size for j in jobs for _ in j.scores], key=[k for j in jobs for k in j.scores.values()])
 
+# %% ../nbs/50_bench.ipynb #a75601ac
 def _tuple(v): return tuple(v) if isinstance(v, list) else v
 
+# %% ../nbs/50_bench.ipynb #79bef772
 def plan_in(folder) -> dict:
     "The plan that a folder holds"
     try: plan = read_record(Store(folder).file("plan", "plan"), "plan", "plan")
@@ -1170,10 +1199,12 @@ def plan_in(folder) -> dict:
         check_closed(f"{folder}: plan", column, values)
     return plan
 
+# %% ../nbs/50_bench.ipynb #0617cffe
 def jobs_of(plan: dict) -> list: # of Job
     "The jobs that a plan on disk lists; further fields of theirs are left out"
     return [Job(**{k: v for k, v in j.items() if k in Job.__dataclass_fields__} | {"cell": cell_of(j["cell"])}) for j in plan["jobs"]]
 
+# %% ../nbs/50_bench.ipynb #2b472860
 def cell_of(d: dict) -> Cell:
     "A cell, from its JSON"
     return Cell(**{k: tuple(map(_tuple, v)) if isinstance(v, list) else v for k, v in d.items() if k in Cell.__dataclass_fields__})
@@ -1238,7 +1269,7 @@ def measured(folder) -> tuple: # (names of the answers, {source: content hash of
     "What lies in a folder of rows, which `drlit report RUN --rows FOLDER` fills; a failure is none of it"
     paths = sorted(Path(folder).glob("*.csv"))
     if not paths: raise InputError(f"no rows in {folder}; `drlit report RUN --rows {folder}` writes a run's")
-    tables = {p: read_table(p, ["status", "n", *(c for c in CELL if c != "update_size")]) for p in paths}
+    tables = {p: read_table(p, ["status"]) for p in paths}
     old = [p.name for p, t in tables.items() if "key" not in t]
     why = f"{', '.join(old)} in {folder}: no column 'key', which says what a row answers; an older drlit wrote it"
     if len(old) == len(tables): raise InputError(f"{why}. Let `drlit report RUN --rows {folder}` write it again, or leave --known out")
@@ -1279,17 +1310,20 @@ def _attack_timings(r) -> list: # of rows: the attack's, and its target's
     alone = c.control != "wrong_key" or bool(c.update_size) # else it contains the training of a second target
     return [*[dict(about, part="attack", name=c.attack, n=c.n, seconds=r["effort"]["attack"])] * alone, *[dict(about, part="target", name=c.arch, n=c.size, seconds=r["effort"]["target"], training=1, search=1, built=False, reads="")] * r["trained"]]
 
+# %% ../nbs/50_bench.ipynb #92a3f135
 def _score_timing(r) -> list:
     if not r or not {"cell", "effort"} <= {*r} or "metric" not in r["row"]: return []
     c = cell_of(r["cell"])
     return [dict(part="score", name=set_level(r["row"]["metric"]) or r["row"]["metric"], data=c.data, arch="", shape="", n=c.n, device=c.device, seconds=r["effort"], training=1, search=1, built=False, reads="", target="")]
 
+# %% ../nbs/50_bench.ipynb #cb4110fc
 def work_of(c: Cell) -> dict: # training: proportional to a generator's training; search: to what one image takes after it
     "What an attack's time is proportional to"
     a = adversary(c)
     o = asdict(a)
     return dict(training=o.get("iterations", 1) * (1 + o.get("n_critic", 0)) * o.get("batch", 1), search=a.search())
 
+# %% ../nbs/50_bench.ipynb #1633898f
 def _refusals(store) -> list: # no time at all: the attack found that it does not apply
     plan = store.get("plan", "plan")
     shape = {k: "x".join(map(str, d["shape"])) for k, d in plan["data"].items()} if plan else {}
@@ -1297,6 +1331,7 @@ def _refusals(store) -> list: # no time at all: the attack found that it does no
     free = dict(part="attack", seconds=0., built=False, reads="", target="")
     return [dict(free, name=c.attack, data=c.data, arch=c.arch, shape=shape[c.data], n=c.n, device=c.device, **work_of(c)) for c in said.values()]
 
+# %% ../nbs/50_bench.ipynb #c84fc2ed
 def target_of(c: Cell) -> str: return content_hash(c.data, c.size, c.arch, c.seed, c.variant, c.recipe, c.training)[:16] # one model, whatever its update set
 
 # %% ../nbs/50_bench.ipynb #7f7974ae
@@ -1310,6 +1345,7 @@ def pass_seconds(arch: str, shape: str) -> float: # shape: CxHxW
         return time.process_time() - start
     with one_thread(): return min(once() for _ in range(3))
 
+# %% ../nbs/50_bench.ipynb #1a467183
 def passes(r, arch: str, shape: str) -> float: # r: a timing
     "How much longer a pass takes than the one that was timed"
     return 1 if r.part == "score" or (r.arch, r["shape"]) == (arch, shape) else pass_seconds(arch, shape) / pass_seconds(r.arch, r["shape"])
@@ -1394,11 +1430,13 @@ def owner_of(store: Store, key: str): # -> dict with host, pid, since; None wher
         owner = claimant(path)
         if owner and not stale(path, touch=False): return {**owner, "since": min(owner.get("since", 0), time.time())} # of a clock ahead of ours: just now
 
+# %% ../nbs/50_bench.ipynb #61101c40
 @patch
 def shapes(self: Run) -> dict: # data -> CxHxW
     "The shape of the images of every data set"
     return {name: "x".join(map(str, s.shape)) for name, s in self.shop.sets.items()} or {k: "x".join(map(str, d["shape"])) for k, d in self.store.get("plan", "plan")["data"].items()}
 
+# %% ../nbs/50_bench.ipynb #e611425c
 def reopen(folder) -> Run:
     "The last plan in a folder, without its data: enough to look on"
     where = place(folder)
@@ -1422,6 +1460,7 @@ def score_files(rec, # an .npz with `images` and perhaps `labels`, a folder of p
         sets = _comparable_files(files, [load_images(f, unlabelled=True) for f in files])
         return [dict(metric=m, n_rec=len(sets[0]), n_tar=len(sets[1]), **_plain(_score(m, *sets, permutations=permutations, seed=seed))) for m in metrics]
 
+# %% ../nbs/50_bench.ipynb #5d28582a
 def _score(metric, rec, truth, unseen=None, **test):
     "Either kind of metric; the set-level ones in Inception's features"
     if metric in DATASET_METRICS:

@@ -6,7 +6,7 @@
 __all__ = ['TAG', 'VERSION', 'KINDS', 'SLACK', 'RUNS', 'content_hash', 'seed_of', 'generator', 'seeded', 'modules_used',
            'versions', 'code_key', 'device_of', 'one_thread', 'write_atomic', 'unplain', 'read_file', 'write_json',
            'read_json', 'in_bytes', 'free_memory', 'afford', 'enough_memory', 'read_npz', 'write_npz', 'as_images',
-           'progress', 'printable', 'note', 'csv_text', 'readable', 'show_images', 'show_triplets']
+           'progress', 'note', 'csv_text', 'readable', 'show_images', 'show_triplets']
 
 # %% ../nbs/01_core.ipynb #983110ca
 import ast
@@ -65,6 +65,7 @@ def _hash_name(cls) -> str:
     if said is None and cls.__module__.startswith("drlit."): raise InputError(f"cannot hash a {cls.__name__}: a class of drlit needs a __hash_name__, which stays when the class is renamed; give it one")
     return said or cls.__name__
 
+# %% ../nbs/01_core.ipynb #bf4b1e60
 def _canonical(x):
     "A JSON value that stands for `x` alone; `InputError` where there is none"
     if isinstance(x, (Tensor, np.ndarray)): return _array(x)
@@ -91,6 +92,7 @@ def seed_of(*parts, # what the random draw is for, e.g. "split", data hash, seed
     "A seed derived from everything the draw depends on"
     return int(content_hash(*parts)[:16], 16) >> 1
 
+# %% ../nbs/01_core.ipynb #c71e3ca4
 def generator(*parts) -> torch.Generator:
     "A CPU generator seeded with `seed_of(*parts)`"
     return torch.Generator().manual_seed(seed_of(*parts))
@@ -148,6 +150,7 @@ def _text(module: str):
 # %% ../nbs/01_core.ipynb #b8b054fb
 def _ours(module: str) -> bool: return module.partition(".")[0] == "drlit"
 
+# %% ../nbs/01_core.ipynb #2b0f662e
 def _walk(name: str) -> set:
     "A module and all that it imports, as far as it is followed; those of drlit from one walk that is kept"
     home, todo, seen, out = name.split(".")[0], [name], set(), set()
@@ -165,6 +168,7 @@ def _walk(name: str) -> set:
             todo += imports()
     return out
 
+# %% ../nbs/01_core.ipynb #d8d9b06d
 _walk_drlit = cache(_walk)
 
 def modules_used(*names: str) -> list: # sorted
@@ -186,6 +190,7 @@ def _bytecode(c: CodeType) -> list:
     plain = lambda k: _bytecode(k) if isinstance(k, CodeType) else sorted(map(repr, k)) if isinstance(k, frozenset) else repr(k)
     return [c.co_code.hex(), [plain(k) for k in c.co_consts], c.co_names, c.co_varnames, c.co_freevars]
 
+# %% ../nbs/01_core.ipynb #9764f804
 def _globals_of(c: CodeType) -> set:
     "Global names that code uses, and the functions inside it"
     own = {i.argval for i in dis.get_instructions(c) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
@@ -196,12 +201,14 @@ def _content(cell):
     try: return cell.cell_contents
     except ValueError: return None # not filled yet
 
+# %% ../nbs/01_core.ipynb #f459f6da
 def _function(f: FunctionType, follow) -> list:
     "A function: its code, defaults, captured values and the globals that it uses"
     cells = [_content(c) for c in f.__closure__ or ()]
     used = {k: f.__globals__[k] for k in sorted(_globals_of(f.__code__)) if k in f.__globals__}
     return [_bytecode(f.__code__), *map(follow, (f.__defaults__, f.__kwdefaults__, cells, used))]
 
+# %% ../nbs/01_core.ipynb #677b96a2
 def _value(x):
     "The hash of a value; its type where it has none"
     try: return content_hash(x)
@@ -309,6 +316,7 @@ def unplain(path, # or an open file's descriptor
     mode = os.lstat(path).st_mode if not links else os.stat(path).st_mode
     return "" if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "no plain file")
 
+# %% ../nbs/01_core.ipynb #21f58f23
 def read_file(path, limit: int = 2**33, # bytes
               links: bool = True, # may it be a symbolic link to a file?
              ) -> bytes:
@@ -329,6 +337,7 @@ def write_json(path, obj) -> Path:
     except ValueError: raise InputError(f"{path}: a value is NaN or infinite, which JSON lacks; write None where a value is undefined") from None
     return write_atomic(path, text + "\n")
 
+# %% ../nbs/01_core.ipynb #00223d87
 def read_json(path):
     "Read a JSON file; missing or malformed raises `InputError`"
     try: return json.loads(read_file(path).decode("utf-8"))
@@ -355,6 +364,7 @@ def in_bytes(n) -> str:
     k = min(5, int(math.log(max(n, 1), 1000) + 1e-9))
     return f"{n / 1000 ** k:.{1 if k else 0}f} {['bytes', 'KB', 'MB', 'GB', 'TB', 'PB'][k]}"
 
+# %% ../nbs/01_core.ipynb #fe12593a
 def _counts(path, word="") -> list:
     "The whole numbers on the lines of a system file that begin with a word; none where there is no such file"
     try: lines = Path(path).read_text().splitlines()
@@ -379,6 +389,7 @@ def afford(size, # bytes
     free = free_memory()
     if size > free: raise InputError(f"{what} takes {in_bytes(size)} of memory, and {in_bytes(free)} are free; {remedy}")
 
+# %% ../nbs/01_core.ipynb #281efbc3
 @contextmanager
 def enough_memory(what, # being done
                   remedy: str): # a smaller setting
@@ -411,6 +422,7 @@ def _claim(z, info, path):
     what = f"{info.filename} claims {shape} of {dtype}, {in_bytes(claimed)}, and holds {in_bytes(there)}"
     raise InputError(f"{path} is truncated or damaged ({what}); {_AGAIN}")
 
+# %% ../nbs/01_core.ipynb #14c3ed7a
 def _arrays(z, path) -> dict:
     "The arrays of an open archive; none is read before all are checked"
     infos = [i for i in z.infolist() if not i.is_dir()]
@@ -427,6 +439,7 @@ def _damage(path, e):
     "What an error while reading an archive means"
     return InputError(f"{path} is truncated or damaged ({' '.join(str(e).split()) or type(e).__name__}); {_AGAIN}")
 
+# %% ../nbs/01_core.ipynb #d2119fb7
 def read_npz(path) -> dict: # name -> numpy array
     "Read every array of an .npz without pickle; missing, damaged, pickled or too large raises `InputError`"
     try:
@@ -453,6 +466,7 @@ def _first_bad(x):
     i = (~x.isfinite()).flatten(1).any(1).nonzero()[0].item()
     return f"image {i} holds {'NaN' if x[i].isnan().any() else 'an infinite value'}"
 
+# %% ../nbs/01_core.ipynb #00beac84
 def _tensor(x, name):
     "A numpy array or tensor as a tensor"
     if isinstance(x, Tensor): return x
@@ -482,11 +496,7 @@ def progress(iterable=None, total=None, desc: str = ""):
     off = not (sys.stderr.isatty() or os.environ.get("DRLIT_PROGRESS") == "1")
     return tqdm(iterable, total=total, desc=desc, file=sys.stderr, disable=off, leave=False, dynamic_ncols=True)
 
-# %% ../nbs/01_core.ipynb #d4a126d9
-def printable(text) -> str:
-    "Text for one line: characters that cannot be printed are escaped"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
-
+# %% ../nbs/01_core.ipynb #2c4d702c
 _said = set()
 
 def note(text: str):
@@ -503,12 +513,14 @@ def _mapped(frame, change):
     texts = {c: {v: change(v) for v in frame[c].unique() if isinstance(v, str)} for c in frame.select_dtypes(exclude="number")}
     return frame.assign(**{c: [known.get(v, v) for v in frame[c]] for c, known in texts.items() if known}).rename(columns=change)
 
+# %% ../nbs/01_core.ipynb #32263b5f
 def csv_text(frame, **how) -> str: # frame: a pandas table
     "A table as CSV that no spreadsheet runs; `readable` gives its text back"
     safe = _mapped(frame, lambda v: "'" + v if RUNS.match(v) else v)
     broken = any("\r" in v for c in safe.select_dtypes(exclude="number") for v in safe[c].unique() if isinstance(v, str)) # ends a line where it is not quoted
     return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL, **how)
 
+# %% ../nbs/01_core.ipynb #df1f8602
 def readable(frame): # -> a pandas table
     "A table that `csv_text` wrote, with the text that it was given"
     return _mapped(frame, lambda v: v[1:] if v[:1] == "'" and RUNS.match(v[1:]) else v)

@@ -37,8 +37,8 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import download_and_extract_archive
 
 # %% ../nbs/20_data.ipynb #0c28c947
-from .core import afford, as_images, content_hash, enough_memory, free_memory, generator, note, printable, progress, read_npz
-from .profiles import InputError, pick
+from .core import afford, as_images, content_hash, enough_memory, free_memory, generator, note, progress, read_npz
+from .profiles import InputError, pick, visible
 
 # %% ../nbs/20_data.ipynb #77765cdf
 TAG, VERSION = "data", 1 # of what this module computes: raise it when a set or a split changes
@@ -368,7 +368,7 @@ def _cifar(name):
 _FORMATS = "PNG JPEG BMP GIF WEBP PPM TIFF".split() # Pillow knows others, some of which start a program
 PIXELS = 50_000_000 # of one picture, at most
 
-def _file(p): return printable(f"{p.parent.name}/{p.name}")
+def _file(p): return visible(f"{p.parent.name}/{p.name}")
 
 def _unreadable(p, e):
     "The error for a picture that cannot be read"
@@ -467,7 +467,7 @@ NO_CLASSES = ("",) # the names of a set that came without labels
 
 def _npz(path, unlabelled=False):
     "A .npz with images and labels, optional names and publishable; anything else in it (a split) is ignored"
-    d, name = read_npz(path), printable(Path(path).name)
+    d, name = read_npz(path), visible(Path(path).name)
     absent = [k for k in ("images", "labels") if k not in d and not (unlabelled and k == "labels")]
     if absent: raise InputError(f"{name} has no {absent[0]!r} (it holds: {', '.join(d) or 'nothing'}); save with numpy.savez(path, images=..., labels=...)")
     x = _layout(_number_kind(d["images"], name), name)
@@ -487,7 +487,7 @@ def _hidden(p): return p.name.startswith(".") or p.name.lower() in _LEFT
 def _listing(path):
     "What a folder holds, by name"
     try: return sorted(path.iterdir())
-    except OSError as e: raise InputError(f"folder {printable(path.name)} cannot be read ({e.strerror}); check its permissions") from None
+    except OSError as e: raise InputError(f"folder {visible(path.name)} cannot be read ({e.strerror}); check its permissions") from None
 
 # %% ../nbs/20_data.ipynb #2720de6f
 def _skipped(p):
@@ -495,7 +495,7 @@ def _skipped(p):
     if _hidden(p): return "hidden"
     if p.is_dir(): return "folders within class folders"
     if not p.is_file(): return "pipes, devices or broken links" # opening a pipe would wait for ever
-    return "" if p.suffix.lower() in _SUFFIXES else printable(p.suffix.lower()) or "without an ending"
+    return "" if p.suffix.lower() in _SUFFIXES else visible(p.suffix.lower()) or "without an ending"
 
 def _told(skipped): return ", ".join(f"{why}: {n}" for why, n in sorted(skipped.items()))
 
@@ -514,8 +514,8 @@ def _scan(path, unlabelled=False):
 # %% ../nbs/20_data.ipynb #65c598c3
 def _check_scan(path, folders, rows, skipped):
     "Refuse a folder or class without pictures; say what is skipped"
-    ends, own = " ".join(sorted(_SUFFIXES)), printable(path.name)
-    if not rows: raise InputError(f"no images in {printable(path)}" + f" (skipped: {_told(skipped)})" * bool(skipped) + f"; expected one folder per class with files ending in {ends}")
+    ends, own = " ".join(sorted(_SUFFIXES)), visible(path.name)
+    if not rows: raise InputError(f"no images in {visible(path)}" + f" (skipped: {_told(skipped)})" * bool(skipped) + f"; expected one folder per class with files ending in {ends}")
     bare = [d.name for c, d in enumerate(folders) if c not in {c for _, c in rows}]
     if bare: raise InputError(f"{own}: class folder {_few(bare)} holds no picture" + f" (skipped: {_told(skipped)})" * bool(skipped) + f"; put files there that end in {ends}, or remove it")
     if skipped: note(f"{own}: skipped files: {_told(skipped)}")
@@ -570,7 +570,7 @@ def _folder(path, side=None, unlabelled=False):
     "A folder with one folder of image files per class; `side` crops to the centre square and resizes"
     folders, rows = _scan(path, unlabelled)
     files, labels = zip(*rows)
-    heads, own, done = [_header(f) for f in files], printable(path.name), []
+    heads, own, done = [_header(f) for f in files], visible(path.name), []
     if side is None: _one_size(files, heads)
     mode = "L" if all(gray for _, gray in heads) else "RGB"
     (w, h), each = (side, side) if side else heads[0][0], 12 * max(w * h for (w, h), _ in heads) # decoded, turned, converted
@@ -599,9 +599,9 @@ def load_images(source, # a name in DATASETS, an .npz file, or a folder with one
     source, path = str(source), Path(source).expanduser()
     if side is not None and not (type(side) is int and 0 < side * side <= PIXELS): raise InputError(f"side {side!r}; expected a positive whole number of pixels, at most {int(PIXELS ** .5)}")
     if not (source in DATASETS or source and (path.exists() or path.suffix == ".npz")):
-        if len(path.parts) > 1: raise InputError(f"no file or folder {printable(source)}; check the path")
+        if len(path.parts) > 1: raise InputError(f"no file or folder {visible(source)}; check the path")
         pick("data set", source, DATASETS)
-    with enough_memory(f"reading {printable(source)}", "give a smaller size with side=64 or --side 64 (or another), or fewer images"):
+    with enough_memory(f"reading {visible(source)}", "give a smaller size with side=64 or --side 64 (or another), or fewer images"):
         s = DATASETS[source](root, download) if source in DATASETS else _own(path, side, unlabelled)
         if side: s = s.like((s.shape[0], side, side))
     if publishable is not None and not (source in DATASETS and publishable): s = s._with(publishable=bool(publishable))

@@ -18,7 +18,8 @@ import socket
 import sys
 import threading
 import traceback
-from collections import deque
+
+# %% ../nbs/49_engines.ipynb #78bbc2f0
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -74,6 +75,7 @@ def leave_with_parent():
     parent_process().join()
     os._exit(1)
 
+# %% ../nbs/49_engines.ipynb #2c995bb2
 def serve(pipe, environment: dict):
     "The life of a worker: answer until the pipe closes"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -94,6 +96,7 @@ def end_server():
     "End the fork server with this process; it would first finish what it imports"
     with suppress(OSError, TypeError): os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL) # None where it never ran
 
+# %% ../nbs/49_engines.ipynb #9bbbb6cc
 def warm_up(modules=()): # that the work will need
     "Start the fork server, if it does not run yet; it imports the modules while we go on"
     if sys.platform != "linux": return
@@ -208,6 +211,7 @@ def greet(s: socket.socket):
     s.sendall(HELLO)
     if s.recv(4)[3:] != b"\4": raise OSError("what listens there is no Ray")
 
+# %% ../nbs/49_engines.ipynb #15e0c8a2
 def check_address(address: str): # host:port, ray://host:port, or auto
     "Refuse an address at which nobody listens"
     host, _, port = address.removeprefix("ray://").rpartition(":")

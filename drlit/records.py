@@ -179,6 +179,10 @@ class RowRecord(Stored):
     gap: Number | None = None
     p: Number | None = None
     queries: Number | None = None
+    coverage_lo: Number | None = None
+    coverage_hi: Number | None = None
+    adjusted: Number | None = None
+    forced: Number | None = None
     seconds: Number | None = None
     metric: Text = ""
     features: Text = ""

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['BESIDE', 'SECTIONS', 'KEYS', 'MADE', 'PICTURED', 'BASE', 'GAN', 'PAIRS', 'TEX', 'LINES', 'WRITERS', 'name_of',
-           'interval', 'with_adjusted', 'ordered', 'number', 'percent', 'signed', 'grid', 'Table', 'entry', 'directed',
-           'paper', 'official', 'published', 'one_table', 'notes', 'beyond', 'command', 'origins', 'table2', 'legend',
-           'provenance', 'device_of_plan', 'finished', 'smallest', 'lines_of', 'gallery', 'write_rows', 'pack',
-           'pack_one', 'read_csv', 'check_rows', 'together', 'Results', 'read_rows', 'arrays_of', 'check_data',
-           'results_of', 'some_rows', 'book_results', 'rows_of', 'title_of', 'figure1', 'points', 'pearson',
-           'jackknife', 'agreement', 'correlations', 'spread', 'figure2_table', 'targets_of', 'figure2', 'signals',
-           'escaped', 'parquet', 'tex', 'png', 'picture', 'pictures', 'chart', 'charts', 'origin', 'devices', 'public',
-           'figures', 'headline', 'hashed', 'rendered', 'page', 'report', 'score_table']
+           'interval', 'with_adjusted', 'ordered', 'number', 'percent', 'signed', 'grid', 'Table', 'kind_of_interval',
+           'entry', 'directed', 'paper', 'official', 'published', 'one_table', 'notes', 'beyond', 'command', 'origins',
+           'table2', 'legend', 'provenance', 'device_of_plan', 'finished', 'smallest', 'lines_of', 'gallery',
+           'write_rows', 'pack', 'pack_one', 'read_csv', 'check_rows', 'together', 'Results', 'read_rows', 'arrays_of',
+           'check_data', 'results_of', 'some_rows', 'book_results', 'rows_of', 'title_of', 'figure1', 'points',
+           'pearson', 'jackknife', 'agreement', 'correlations', 'spread', 'figure2_table', 'targets_of', 'figure2',
+           'signals', 'escaped', 'parquet', 'tex', 'png', 'picture', 'pictures', 'chart', 'charts', 'origin', 'devices',
+           'public', 'figures', 'headline', 'hashed', 'rendered', 'page', 'report', 'score_table']
 
 # %% ../nbs/51_results.ipynb #de2c2b08
 import base64
@@ -55,7 +55,7 @@ def name_of(attack: str, control: str = "none") -> str:
 def interval(values, lo=math.nan, hi=math.nan): # -> (lo, hi, what it is)
     "The interval that so many seeds allow"
     v = np.asarray(values, float)
-    if len(v) == 1: return float(lo), float(hi), "95 % bootstrap interval of the single seed"
+    if len(v) == 1: return float(lo), float(hi), "95 % interval over classes of the single seed"
     if len(v) < 5: return v.min(), v.max(), f"range over {len(v)} seeds"
     half = student.ppf(.975, len(v) - 1) * v.std(ddof=1) / len(v)**.5
     return v.mean() - half, v.mean() + half, f"95 % t-interval of the mean over {len(v)} seeds"
@@ -134,12 +134,17 @@ def text(self: Table, width: int = 120) -> str:
     return "\n\n".join([visible(self.title), *parts]) + "".join(f"\n{visible(n)}" for n in self.notes)
 
 # %% ../nbs/51_results.ipynb #a4ac3d47
+def kind_of_interval(row) -> str:
+    "What the ends of one row's value are: of a set-level metric, of a sample-level one, of rows older than the intervals over classes"
+    if kind := set_level(row.metric): return {"kid": "standard-error"}.get(kind, "jackknife")
+    return "over-classes" if math.isfinite(row.get("coverage_lo", math.nan)) else "bootstrap"
+
 def entry(rows: pd.DataFrame) -> dict: # column -> text
     "The seeds of one attack, metric and size as text"
     ok = rows[rows.status == "ok"]
     if not len(ok): return {"value": {"failed": "failed", "not applicable": "n/a"}.get(rows.status.iloc[0], "missing")}
     lo, hi, how = interval(ok.value, ok.lo.iloc[0], ok.hi.iloc[0])
-    if len(ok) == 1 and (kind := set_level(ok.metric.iloc[0])): how = how.replace("bootstrap", {"kid": "standard-error"}.get(kind, "jackknife"))
+    if len(ok) == 1: how = how.replace("interval over classes", f"{kind_of_interval(ok.iloc[0])} interval")
     ends = f" ({number(lo)}{'–' if lo >= 0 else ' to '}{number(hi)})" if math.isfinite(lo) else ""
     mean = ok[["coverage", "floor", "uniform", "adjusted", "heldout", "gap"]].mean()
     p = "–".join(dict.fromkeys(f"{v:.3f}" for v in (ok.p.min(), ok.p.max()))) if ok.p.notna().all() else ""

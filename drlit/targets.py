@@ -278,12 +278,13 @@ def _free_fields(truth, knowledge):
     "What everybody knows, and the labels to reconstruct"
     c = len(truth.names)
     y = truth.labels if "label_counts" in knowledge.grants else torch.arange(c).repeat_interleave(balanced(len(truth), c))
-    if lost := [truth.names[k] for k in y.unique().tolist() if not truth.counts[k]]:
-        raise NotApplicable(f"class {lost[0]!r} has no private image, and an attack would be asked for one; grant label_counts, or leave the class out of classes=...")
     plain = dict(n=len(truth), classes=truth.names, num_classes=c, shape=truth.shape)
     fields = {k: (lambda v=v: v, lambda v=v: content_hash(v)) for k, v in plain.items()}
-    y = y.sort().values
-    return fields | dict(labels=(lambda: (lambda: y.clone()), lambda: content_hash(y)))
+    y, lost = y.sort().values, [truth.names[k] for k in y.unique().tolist() if not truth.counts[k]]
+    def asked():
+        if lost: raise NotApplicable(f"class {lost[0]!r} has no private image, and an attack would be asked for one; grant label_counts, or leave the class out of classes=...")
+        return lambda: y.clone()
+    return fields | dict(labels=(asked, lambda: content_hash(y)))
 
 # %% ../nbs/22_targets.ipynb #7137ddc0
 def _white_box(target, model, cost):
@@ -619,10 +620,10 @@ def from_model(cls: Target,
                unchecked=False, # take a module that the trial refuses, with a remark
               ) -> Target:
     "Wrap a network that was trained elsewhere, after a trial"
-    given = _image_set(private, "private", classes)
+    given = _image_set(private, "private")
     if given is None: raise InputError("private: None; the images that the module was trained on are what the reconstruction is scored against")
     private = given if classes is None else named(given, classes)
-    heldout, own = (_renamed(_image_set(x, n, private.names), given.names, private.names) for x, n in ((heldout, "heldout"), (auxiliary, "auxiliary")))
+    heldout, own = (_renamed(_image_set(x, n, given.names), given.names, private.names) for x, n in ((heldout, "heldout"), (auxiliary, "auxiliary")))
     heldout = _same_law(private, heldout)
     others = None if heldout is None else (heldout.images, heldout.labels)
     model, info = examine(module, private.images, private.labels, private.names, input_range, normalise, others, unchecked)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,8 @@ import pytest
 import drlit
 from drlit import core
 from drlit.cli import main
+from drlit.core import read_json, write_json
+from drlit.records import sealed
 
 SETTINGS = """\
 [DEFAULT]
@@ -137,9 +140,9 @@ def test_bench_prints_the_table(finished):
     out = finished[1]
     assert "digits, cnn: reconstructing training sets" in out
     head = next(line for line in out.splitlines() if line.startswith("attack"))
-    assert head.split() == ["attack", "metric", "20", "images", "floor", "uniform", "held-out", "gap", "p"]
+    assert head.split() == ["attack", "metric", "20", "images", "floor", "uniform", "adjusted", "held-out", "gap", "p"]
     for name in ("real vs real", "null_noise", "null_class_mean", "mi_face", "mi_face / wrong key"): assert name in out
-    assert "fd: features of embedded-digits-" in out and "seeds 0, on cpu" in out and "bootstrap" in out
+    assert "fd: features of embedded-digits-" in out and "seeds 0, on cpu" in out and "over-classes" in out
 
 
 def test_the_printed_numbers_are_those_of_results_csv(finished):
@@ -532,7 +535,7 @@ def test_rows_travel(finished, drl, tmp_path):
     name = Path(finished[0]).name
     assert done.returncode == 0 and {p.name for p in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.json", f"{name}.npz"}
     rows, all_rows = pd.read_csv(tmp_path / f"{name}.csv"), pd.read_csv(finished[0] / "results.csv")
-    assert list(rows.columns) == [*all_rows.columns, "key", "options"] and len(rows) == len(all_rows)
+    assert {*rows.columns} == {*all_rows.columns, "key", "seconds", "options"} and len(rows) == len(all_rows)
     about = json.loads((tmp_path / f"{name}.json").read_text())
     assert len(about["data"]["digits"]["hash"]) == 64 and about["plans"][0]["sizes"] == [20] and about["pictures"][0]["attack"] == "real_vs_real"
     assert str(tmp_path.parent) not in (tmp_path / f"{name}.json").read_text()
@@ -546,7 +549,10 @@ def test_a_run_goes_on_from_rows_alone(finished, drl, tmp_path):
     assert done.returncode == 2 and "nothing to measure" in done.stderr
     whole = pd.read_csv(there / "whole.csv", keep_default_na=False, dtype=str)
     lost = (whole.attack == "null_noise") & (whole.control == "held_out") & (whole.metric == "mse")
-    whole[~lost].to_csv(there / "whole.csv", index=False)
+    text = whole[~lost].to_csv(index=False)
+    (there / "whole.csv").write_text(text)
+    about = read_json(there / "whole.json")
+    write_json(there / "whole.json", sealed({**about, "csv": sha256(text.encode()).hexdigest()}))
     assert drl("bench", "--known", there, "--out", out).returncode == 0
     left = pd.read_csv(out / "results.csv", keep_default_na=False, dtype=str)
     assert set(zip(left.attack, left.control)) == {("null_noise", "none"), ("null_noise", "held_out")}
@@ -563,8 +569,8 @@ def test_claims(capsys, tmp_path):
     "All twenty, as text and as JSON; a run that is not there is named"
     assert main(["claims", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [c["id"] for c in found] == [f"C{i:02}" for i in range(1, 21)] and {"id", "verdict", "figure", "interval", "scale"} <= set(found[0])
-    assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C08": "reproduced", "C19": "reproduced"}
+    assert [c["id"] for c in found] == [f"C{i:02}" for i in range(1, 21)] and {"id", "verdict", "figure", "interval", "p", "scale", "decides"} <= set(found[0])
+    assert {c["id"]: c["verdict"] for c in found if c["verdict"] != "undecided"} == {"C19": "reproduced"}
     assert main(["claims", str(tmp_path / "nothing")]) == 2 and "no run at" in capsys.readouterr().err
 
 

@@ -5,14 +5,14 @@ from PIL import Image, ImageOps
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from drlit.core import afford, as_images, content_hash, enough_memory, free_memory, generator, note, printable, progress, read_npz
+from drlit.core import afford, as_images, content_hash, enough_memory, free_memory, generator, note, progress, read_npz
 from drlit.core import generator
 from drlit.core import write_npz
 from drlit.data import _CIFAR
 from drlit.data import _digits
 from drlit.data import _glyphs
 from drlit.profiles import InputError
-from drlit.profiles import InputError, pick
+from drlit.profiles import InputError, pick, visible
 from fastcore.basics import patch
 from functools import cached_property, lru_cache
 from matplotlib.backends.backend_agg import RendererAgg

@@ -629,7 +629,7 @@ def test_from_the_command_line(tmp_path, capsys):
     for wrong, says in ((["--size", "20"], "1 size(s)"), (["--attack", "null_nois"], "did you mean 'null_noise'"), (["--over", "color"], "unknown field 'color'"),
                         (["--question", ""], "question is empty"),
                         (["--model", KEY], "holds a key"), (["--model", "m", "--base-url", "localhost:1"], "http://"), (["--model", "m", "--set", "stream=true"], "'stream'"),
-                        (["--votes", "1000000"], "votes=1000000")):
+                        (["--votes", "1000000"], "--votes: '1000000'")):
         assert main(["judge", run, "--attack", "null_auxiliary", *wrong]) == 2 and says in (err := capsys.readouterr().err) and err.count("\n") == 1 and KEY not in err
     for mode in ECHOES:
         with serving(mode=mode) as (_, url):

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from hashlib import sha256
 from html.parser import HTMLParser
 from io import BytesIO, StringIO
-from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from drlit.cli import main
 from drlit.core import csv_text, read_json, read_npz, write_json, write_npz
 from drlit.metrics.leakage import training_leakage
 from drlit.profiles import InputError, Profile, visible
+from drlit.records import sealed
 from drlit.report import Results, check_rows, page, public, read_csv, report, results_of, table2, tex, with_adjusted, write_rows
 
 PAYLOADS = ["<script>alert(1)</script>", "\"onload=\"alert(1)", "' onmouseover='alert(1)", "javascript:alert(1)", "</style><style>*{display:none}", "</script><script>alert(1)",
@@ -43,7 +43,7 @@ def rows(*of):
 
 
 def about(text, data=("d",)):
-    plan = asdict(Profile(text, data[0], attacks=(text,), similar="", options={text: {text: text}}, targets={text: {text: text}})) | {"data": data[0]}
+    plan = asdict(Profile("p", "d", attacks=("a",), similar="")) | dict(name=text, data=data[0], attacks=(text,), options={text: {text: text}}, targets={text: {text: text}})
     return dict(data={k: {"hash": text, "images": 1, "shape": [1, 2, 2], "publishable": True} for k in data}, plans=[plan], grants=[text], device=text, **dict.fromkeys(("drlit",
         "commit", "torch", "python"), text))
 
@@ -247,20 +247,17 @@ def test_training_leakage_is_that_of_the_stored_reconstructions(tmp_path):
     got = at.loc["none"]
     assert (got.training_leakage, got.training_lo, got.training_hi) == pytest.approx((want.value, want.lo, want.hi))
     assert at.training_leakage.drop("none").isna().all() and frame.forced.isin([0, 1]).all()
-    for f in (tmp_path / "scores").glob("*.json"): write_json(f, {k: v for k, v in read_json(f).items() if k != "sums"})
+    for f in (tmp_path / "scores").glob("*.json"): write_json(f, sealed({k: v for k, v in read_json(f).items() if k != "sums"}))
     old = collect(tmp_path)
     old = old[(old.attack == "deep_leakage") & (old.arch == "cnn") & (old.control == "none")].iloc[0]
     assert old.training_leakage == pytest.approx(want.value) and np.isnan(old.training_lo)
 
 
-def test_a_million_rows_are_read_in_time(tmp_path):
-    "Reading, checking and tables; the limit is generous, since this machine is shared"
-    n = 10 ** 6
+def test_many_rows_are_each_counted_once():
+    n = 10 ** 5
     few = rows({})
     frame = few.loc[np.zeros(n, int)].assign(seed=np.arange(n) % 1000, size=100 + np.arange(n) // 1000).reset_index(drop=True)
-    start = process_time()
-    kept = check_rows(frame, "rows")
-    assert len(kept) == n and process_time() - start < 60
+    assert len(check_rows(pd.concat([frame, frame[:7]], ignore_index=True), "rows")) == n
 
 
 # ---------------------------------------------------------------- claims
@@ -317,7 +314,7 @@ def test_no_image_of_a_hidden_set_is_in_a_page(hidden, want, kept, tmp_path):
     path = tmp_path / "run" / "plan" / "plan.json"
     plan = read_json(path)
     for name, d in plan["data"].items(): d["publishable"] = name not in hidden
-    write_json(path, plan)
+    write_json(path, sealed(plan))
     _, files = report(tmp_path / "run")
     assert grays(files["html"].read_text()) == want
     write_rows(tmp_path / "run", tmp_path / "rows")

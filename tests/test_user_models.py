@@ -391,13 +391,13 @@ def test_folders_sorted_as_text(said):
     images = ImageSet(x, y, names)
     with pytest.raises(InputError, match=r"with classes=\['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'\] it is right on 1.00"): Target.from_model(net, images)
     t = Target.from_model(net, images, classes=range(1, 11))
-    assert t.info["train_accuracy"] == 1 and t.truth().names == tuple(map(str, range(1, 11))) and "put into the order" in said[0]
+    assert t.info["train_accuracy"] == 1 and t.truth().names == tuple(map(str, range(1, 11))) and "matched by name" in said[0]
 
 
 CLASSES = {  # names of the images, classes=, labels afterwards or the refusal
     "renamed": (None, "abc", [0, 1, 2]), "reordered": ("abc", "cab", [1, 2, 0]), "the same": ("abc", "abc", [0, 1, 2]),
     "some of the outputs": ("abc", "xcyab", [3, 4, 1]), "numbers in another order": (None, "201", [1, 2, 0]), "new names": ("abc", "xyz", [0, 1, 2]),
-    "some known, some not": ("abc", "abx", "class 'c' is not among"), "twice": ("abc", "aab", "'a' stands there twice"), "too few": (None, "ab", "only 2 class names"),
+    "some known, some not": ("abc", "abx", "'x' is no class of"), "twice": ("abc", "aab", "two classes are called 'a'"), "too few": (None, "ab", "2 names"),
 }
 
 

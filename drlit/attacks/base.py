@@ -73,16 +73,16 @@ def _accept(attack: Attack, view, result, spent: dict) -> Reconstruction:
     return Reconstruction(result.images.detach().cpu().float().contiguous(), labels, result.log)
 
 # %% ../../nbs/30_attack.ipynb #0ae7d781
-def _labels_are(rec: Reconstruction, requested: Tensor) -> str:
+def _labels_are(rec: Reconstruction, view) -> str:
     "none, requested or recovered"
     if rec.labels is None: return "none"
-    return "requested" if torch.equal(rec.labels.sort().values, requested.sort().values) else "recovered"
+    return "requested" if torch.equal(rec.labels.sort().values, view.labels().sort().values) else "recovered"
 
 # %% ../../nbs/30_attack.ipynb #9aafdb7b
 def _log(attack, view, rec, knowledge, seed, seconds, spent):
     "What the run was, saw and cost"
     measured = {k: v for k, v in spent.items() if k != "intact"}
-    own = {"gradient_evaluations": measured.pop("gradient_evaluations"), "labels": _labels_are(rec, view.labels())} | rec.log
+    own = {"gradient_evaluations": measured.pop("gradient_evaluations"), "labels": _labels_are(rec, view)} | rec.log
     return own | measured | dict(attack=attack.name, version=attack.version, options=asdict(attack), knowledge=str(knowledge), seed=seed, seconds=seconds)
 
 # %% ../../nbs/30_attack.ipynb #88a60269

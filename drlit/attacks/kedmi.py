@@ -83,12 +83,12 @@ def train_taught(view, plan: GanPlan, width: int, kernels: int, dims: int, label
     return flat(generator=G.state_dict(), critic=D.state_dict(), run=dict(losses=trace))
 
 # %% ../../nbs/37_kedmi.ipynb #887f2018
-def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, label_weight: float = 1., entropy_weight: float = 1e-4) -> tuple: # (generator, critic), frozen
+def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, label_weight: float = 1., entropy_weight: float = 1e-4, by=None) -> tuple: # (generator, critic), frozen; by: the attack class that asks
     "The prior for these auxiliary images as this target labels them, trained once"
     if min(label_weight, entropy_weight) < 0 or min(kernels, dims) < 1:
         raise InputError(f"label_weight={label_weight}, entropy={entropy_weight}, kernels={kernels}, kernel_dims={dims}; expected weights of 0 or more, and at least 1 kernel of 1 number")
     o = dict(plan=plan, width=width, kernels=kernels, dims=dims, label_weight=label_weight, entropy_weight=entropy_weight)
-    tensors = view.cache.get_or_build("kedmi", partial(train_taught, **o), o | dict(engine=1), KEDMI)
+    tensors = view.cache.get_or_build("kedmi", partial(train_taught, **o), o | dict(engine=1), by)
     G, D = networks(view.shape, view.num_classes, plan.z, width, kernels, dims)
     return revived(G, tensors, "generator", view.device), revived(D, tensors, "critic", view.device)
 
@@ -153,15 +153,14 @@ class KEDMI(Attack):
     draws: Count = 1 # samples of each class in a step
     log_variance: Real = 1. # of the latents at the start
     group: Count = 60 # classes optimised together
-    name, family, knowledge = "kedmi", "optimisation", Knowledge("static", "white-box", "similar")
-    version = 11 # enters the seeds of its draws
+    name, family, knowledge, version = "kedmi", "optimisation", Knowledge("static", "white-box", "similar"), 11 # which enters its seeds
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, kernels=2, kernel_dims=2, steps=3)
 
     def builds(self): return dict(vars(self))
     def run(self, view, n, seed):
         r = Recovery(self.steps, self.lr, self.weight, self.draws, self.log_variance, self.group)
         plan = GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.gan_lr, tuple(self.betas))
-        G, D = taught(view, plan, self.width, self.kernels, self.kernel_dims, self.label_weight, self.entropy)
+        G, D = taught(view, plan, self.width, self.kernels, self.kernel_dims, self.label_weight, self.entropy, type(self))
         return distributions(G, D, view.model if r.weight else None, view.labels().to(view.device), self.z, r, generator(self.name, seed))
 
 # %% ../../nbs/37_kedmi.ipynb #2823e961

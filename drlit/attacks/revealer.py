@@ -28,9 +28,9 @@ from ..taxonomy import Knowledge
 TAG, VERSION = "attacks.revealer", 1 # of what this module computes
 
 # %% ../../nbs/36_revealer.ipynb #c2c7d769
-def prior(view, plan: GanPlan, width: int) -> tuple: # (generator, critic), frozen
+def prior(view, plan: GanPlan, width: int, by=None) -> tuple: # (generator, critic), frozen; by: the attack class that asks
     "The prior for these auxiliary images, trained once for all targets that share them"
-    tensors = view.cache.get_or_build("wgan", partial(wgan, plan=plan, width=width), dict(plan=plan, width=width, engine=1), Revealer) # engine: a number in the name of its draws
+    tensors = view.cache.get_or_build("wgan", partial(wgan, plan=plan, width=width), dict(plan=plan, width=width, engine=1), by) # engine: a number in the name of its draws
     nets = dict(generator=decoder(plan.z, view.shape, width), critic=critic(view.shape, width))
     return tuple(revived(net, tensors, name, view.device) for name, net in nets.items())
 
@@ -112,14 +112,12 @@ class Revealer(Attack):
     clamp: Positive | None = 1. # latents are kept in [-clamp, clamp]; None = free
     restarts: Count = 5 # starts per image, between which the target's confidence chooses
     chunk: Count = 256 # images optimised together
-    name, family, knowledge = "revealer", "optimisation", Knowledge("static", "white-box", "similar")
-    version = 11 # enters the seeds of its draws
+    name, family, knowledge, version = "revealer", "optimisation", Knowledge("static", "white-box", "similar"), 11 # which enters its seeds
     quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, steps=3, restarts=2)
     def builds(self): return dict(vars(self))
     def run(self, view, n, seed):
-        if self.restarts < 1: raise InputError(f"restarts={self.restarts}; expected at least 1")
         s = Search(self.steps, self.lr, self.momentum, self.weight, self.clamp, self.chunk)
-        G, D = prior(view, GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.gan_lr, tuple(self.betas)), self.width)
+        G, D = prior(view, GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.gan_lr, tuple(self.betas)), self.width, type(self))
         starts = torch.randn(self.restarts, n, self.z, generator=generator(self.name, seed)).to(view.device)
         y, model = view.labels().to(view.device), view.model if s.weight or self.restarts > 1 else None
         z, trace = search_latents(G, D, model, y, starts, s, self.name)
