@@ -921,6 +921,11 @@ def stub(job: Job, metric: str, status: str, error: str = "") -> dict:
     own = {k: getattr(c, k) for k in ("attack", "size", "n", "arch", "variant", "control", "seed")}
     return {**own, "family": job.family, "data": job.source, "metric": metric, "status": status, "error": error}
 
+# %% ../nbs/50_bench.ipynb #408e04af
+def has_key(cell: Cell) -> bool:
+    "Is it one of the two cells that training leakage compares?"
+    return cell.attack != REFERENCE and cell.control in ("none", "held_out_key") and "held_out_key" in controls_of(cell.attack, False)
+
 # %% ../nbs/50_bench.ipynb #0a272eff
 @patch
 def score(self: Run, job: Job, metric: str, rec, record) -> dict:
@@ -934,11 +939,6 @@ def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     sums = dict(sums=class_sums(*(distances(rec, s, metric) for s in (truth, unseen)), METRICS[metric].higher_is_better).tolist()) if not base and has_key(job.cell) else {}
     about = stub(job, metric, "ok")
     return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, **sums, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
-
-# %% ../nbs/50_bench.ipynb #408e04af
-def has_key(cell: Cell) -> bool:
-    "Is it one of the two cells that training leakage compares?"
-    return cell.attack != REFERENCE and cell.control in ("none", "held_out_key") and "held_out_key" in controls_of(cell.attack, False)
 
 # %% ../nbs/50_bench.ipynb #43a6f781
 def add_training(rows: list, cells: list) -> list: # rows: from `row_of`; cells: the cell of each

@@ -1,5 +1,7 @@
 """What every test may count on: the same ground whatever ran before it, no network, and a Ctrl-C that is heard."""
+import os
 import random
+import secrets
 import signal
 import socket
 import zlib
@@ -10,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from drlit import core
+from drlit import core, engines
 from drlit.attacks.base import REGISTRY, attacks
 
 # Ctrl-C reaches the tests, and the processes they start, even where the runner was started in the background with SIGINT ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# whoever imports Ray first: it keeps to this machine and asks for a token
+os.environ.update(engines.PRIVATE, RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 attacks()  # imports every attack, so that the registry is whole before a test adds to it
 

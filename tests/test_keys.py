@@ -1,7 +1,7 @@
 """No number of old code under a new name, and none of another question: versions, plug-in attacks, artefacts, pictures, rows from elsewhere."""
 import importlib
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 import drlit.targets
 from drlit.attacks.base import REGISTRY, NullNoise, attack, attacks, run
 from drlit.bench import Run, Store, Workshop, bench, collect, elsewhere, open_run, schedule
-from drlit.core import code_key, versions, write_atomic, write_json
+from drlit.core import code_key, read_json, versions, write_atomic, write_json
 from drlit.data import load_images, split
 from drlit.definitions import Reconstruction
 from drlit.models import Training
@@ -258,8 +258,14 @@ def rows_of(p, folder):
     shop = Workshop(folder)
     lines = [f"{k},ok" for j in schedule(p, shop) for k in j.scores.values()]
     write_atomic(folder / "run.csv", "\n".join(["key,status", *lines]) + "\n")
-    write_json(folder / "run.json", dict(data={s.source: dict(hash=s.hash) for s in shop.sets.values()}))
+    write_json(folder / "run.json", origin_of(p, shop.sets.values()))
     return folder
+
+
+def origin_of(p, sets):
+    "What stands beside rows, as far as a reader asks for it"
+    about = {s.source: dict(hash=s.hash, images=len(s), shape=list(s.shape), publishable=s.publishable) for s in sets}
+    return dict(data=about, plans=[asdict(p)], grants=[], device="cpu", pictures=[], **dict.fromkeys(("drlit", "commit", "torch", "python"), ""))
 
 
 @pytest.mark.parametrize("change", [
@@ -287,7 +293,7 @@ def test_known_rows_without_names_of_answers_are_refused(tmp_path, capsys):
     p = fast("null_noise")
     known = rows_of(p, tmp_path / "rows")
     (known / "old.csv").write_text("attack,status\nnull_noise,ok\n")
-    write_json(known / "old.json", dict(data={}))
+    write_json(known / "old.json", read_json(known / "run.json"))
     with pytest.raises(InputError, match="nothing to measure"):
         open_run(p, tmp_path / "out", known=known, dry=True)
     assert "old.csv" in capsys.readouterr().err
