@@ -1219,6 +1219,8 @@ def row_of(store: Store, job: Job, metric: str) -> dict:
     return stub(job, metric, failed["status"], failed["error"]) if failed else stub(job, metric, "missing", "not computed yet")
 
 # %% ../nbs/50_bench.ipynb #b55b9c25
+CELL = "attack data size update_size arch variant control seed metric".split() # what a row is about
+
 def write_results(folder, # or an address
                  ) -> pd.DataFrame:
     "Write results.csv and timings.csv, atomically, and return the rows of both"
@@ -1253,8 +1255,6 @@ def bench(p, # what to measure: a Profile, or a list of them
     return write_results(out)
 
 # %% ../nbs/50_bench.ipynb #6c0a11d2
-CELL = "attack data size update_size arch variant control seed metric".split() # what a row is about
-
 def updates(frame: pd.DataFrame) -> pd.Series: # images in the update set, 0 = none
     "What rows say of it; in a `results.csv` of an older drlit a set as large as the training set passes for none"
     if "update_size" in frame: return frame["update_size"].fillna(0)
@@ -1269,8 +1269,8 @@ def measured(folder) -> tuple: # (names of the answers, {source: content hash of
     "What lies in a folder of rows, which `drlit report RUN --rows FOLDER` fills; a failure is none of it"
     paths = sorted(Path(folder).glob("*.csv"))
     if not paths: raise InputError(f"no rows in {folder}; `drlit report RUN --rows {folder}` writes a run's")
-    tables = {p: read_table(p, ["status"]) for p in paths}
-    old = [p.name for p, t in tables.items() if "key" not in t]
+    tables = {p: read_table(p, []) for p in paths}
+    old = [p.name for p, t in tables.items() if not {"key", "status"} <= {*t}]
     why = f"{', '.join(old)} in {folder}: no column 'key', which says what a row answers; an older drlit wrote it"
     if len(old) == len(tables): raise InputError(f"{why}. Let `drlit report RUN --rows {folder}` write it again, or leave --known out")
     if old: note(f"{why}, so none of its rows counts")
