@@ -31,7 +31,7 @@ import time
 import traceback
 import uuid
 from collections import deque
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from importlib import import_module

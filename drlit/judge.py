@@ -62,7 +62,7 @@ from torch import Tensor
 
 # %% ../nbs/61_judge.ipynb #7c8ab146
 from .attacks.base import attack as attack_of
-from .bench import Store, sets_in, sha256_of
+from .bench import sets_in, sha256_of
 from .core import as_images, content_hash, generator, note, progress, read_json, read_npz, write_atomic
 from .data import ImageSet, load_images, split
 from .definitions import Reconstruction

@@ -38,7 +38,7 @@ from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
 from .bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, updates
-from .core import content_hash, csv_text, note, read_json, read_npz, readable, write_atomic, write_json, write_npz
+from .core import content_hash, csv_text, note, read_npz, readable, write_atomic, write_json, write_npz
 from .data import DATASETS
 from .metrics.leakage import adjusted_coverage
 from .metrics.sample import METRICS

@@ -12,7 +12,6 @@ import dis
 import hashlib
 import json
 import os
-import sys
 from collections import Counter
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, replace

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from drlit.core import code_key, generator, note, seed_of, seeded
+from drlit.core import generator, note, seed_of, seeded
 from drlit.definitions import Reconstruction
 from drlit.models import hook_tables, swept
 from drlit.profiles import Checked, InputError, pick

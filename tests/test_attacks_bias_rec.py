@@ -10,7 +10,7 @@ from drlit.data import load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, build, training_for
 from drlit.models import training_for
-from drlit.profiles import Count, InputError, Positive, Weight, Whole, pick
+from drlit.profiles import Count, InputError, Positive, Weight, Whole
 from drlit.profiles import InputError
 from drlit.targets import recipe_for, train_target
 from drlit.taxonomy import Knowledge, NotApplicable

@@ -2,7 +2,7 @@
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from drlit.attacks.base import FAMILIES, REGISTRY, attack, attacks, run
 from drlit.attacks.base import REGISTRY, Attack, register

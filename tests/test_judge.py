@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from drlit.attacks.base import attack as attack_of
-from drlit.bench import Store, sets_in, sha256_of
+from drlit.bench import sets_in, sha256_of
 from drlit.core import as_images, content_hash, generator, note, progress, read_json, read_npz, write_atomic
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, split

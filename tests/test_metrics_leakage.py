@@ -7,7 +7,7 @@ from drlit.profiles import InputError
 from functools import partial
 from itertools import combinations
 from itertools import combinations, product
-from scipy.stats import beta, norm, rankdata
+from scipy.stats import beta, norm
 from scipy.stats import kstest
 from scipy.stats import t as student
 from typing import NamedTuple

@@ -4,7 +4,7 @@ from PIL import Image
 from dataclasses import asdict, dataclass, field
 from drlit.bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, updates
 from drlit.bench import COLUMNS
-from drlit.core import content_hash, csv_text, note, read_json, read_npz, readable, write_atomic, write_json, write_npz
+from drlit.core import content_hash, csv_text, note, read_npz, readable, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS

@@ -22,7 +22,6 @@ import dis
 import hashlib
 import json
 import os
-import sys
 import torch
 import torch.nn.functional as F
 from drlit.targets import *

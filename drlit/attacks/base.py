@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 # %% ../../nbs/30_attack.ipynb #d00fc99c
-from ..core import code_key, generator, note, seed_of, seeded
+from ..core import generator, note, seed_of, seeded
 from ..definitions import Reconstruction
 from ..models import hook_tables, swept
 from ..profiles import Checked, InputError, pick

@@ -27,7 +27,7 @@ from .base import Attack, register
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import training_for
-from ..profiles import Count, InputError, Positive, Weight, Whole, pick
+from ..profiles import Count, InputError, Positive, Weight, Whole
 from ..taxonomy import Knowledge, NotApplicable
 
 # %% ../../nbs/42_bias_rec.ipynb #03d47711

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import beta, norm, rankdata
+from scipy.stats import beta, norm
 from scipy.stats import t as student
 
 from ..core import generator
