@@ -652,6 +652,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'drlit.claims.Verdict.claim': ('claims.html#verdict.claim', 'drlit/claims.py'),
                               'drlit.claims._C04': ('claims.html#_c04', 'drlit/claims.py'),
                               'drlit.claims._C04.p': ('claims.html#_c04.p', 'drlit/claims.py'),
+                              'drlit.claims._C04.weakest': ('claims.html#_c04.weakest', 'drlit/claims.py'),
                               'drlit.claims._common_ends': ('claims.html#_common_ends', 'drlit/claims.py'),
                               'drlit.claims._correlations': ('claims.html#_correlations', 'drlit/claims.py'),
                               'drlit.claims._judges': ('claims.html#_judges', 'drlit/claims.py'),
