@@ -487,7 +487,7 @@ def as_images(x, # torch tensor or numpy array, float, NCHW in [0,1]
     if not x.is_floating_point(): raise InputError(f"{name}: dtype {x.dtype}; expected floats in [0,1], so divide by 255")
     lo, hi = (v.item() for v in x.detach().aminmax()) # both NaN where any value is
     if not (abs(lo) < float("inf") and abs(hi) < float("inf")): raise InputError(f"{name}: {_first_bad(x)}; expected finite values in [0,1]")
-    if lo < -SLACK or hi > 1 + SLACK: raise InputError(f"{name}: values from {np.float32(lo)} to {np.float32(hi)}; expected [0,1], so rescale them")
+    if lo < -SLACK or hi > 1 + SLACK: raise InputError(f"{name}: values from {np.float32(lo)!s} to {np.float32(hi)!s}; expected [0,1], so rescale them")
     return x.float() if 0 <= lo and hi <= 1 else x.float().clamp(0, 1)
 
 # %% ../nbs/01_core.ipynb #c2c9989f
