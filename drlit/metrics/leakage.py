@@ -421,11 +421,11 @@ class Membership(NamedTuple):
 # %% ../../nbs/12_leakage.ipynb #5d87805c
 def _auc_interval(a, b, ca, cb, auc, level): # placements of private and unseen images, their classes -> (lo, hi)
     "Interval of an AUC, classes as clusters, Student's t; nan where they are too few, or all images are on one side"
-    clusters = np.unique(np.concatenate([ca, cb]))
+    clusters, at = np.unique(np.concatenate([ca, cb]), return_inverse=True)
     k = len(clusters)
     if k < 2 or (k < FEW_CLASSES and len(a) == k) or not 0 < auc < 1: return math.nan, math.nan
-    at = [np.array([(v[c == i] - auc).sum() for i in clusters]) / len(v) for v, c in ((a, ca), (b, cb))]
-    half = float(student.ppf(.5 + level / 2, k - 1) * math.sqrt(k / (k - 1) * ((at[0] + at[1])**2).sum()))
+    weights = np.concatenate([(a - auc) / len(a), (b - auc) / len(b)])
+    half = float(student.ppf(.5 + level / 2, k - 1) * math.sqrt(k / (k - 1) * (np.bincount(at, weights)**2).sum()))
     return max(0., auc - half), min(1., auc + half)
 
 # %% ../../nbs/12_leakage.ipynb #6342f28b
