@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from drlit import claims, core
+from drlit import core
 from drlit.cli import main
 from drlit.records import sealed
 
@@ -77,16 +77,23 @@ def edit(path, change):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    "A finished run; copy it before changing it"
+def run_of_the_session(tmp_path_factory):
+    "A finished run, made once, beside the settings that it was made with; nothing of its environment stays behind"
     home = tmp_path_factory.mktemp("finished")
     (home / "settings.ini").write_text(SETTINGS)
     with pytest.MonkeyPatch.context() as m:
         m.setenv("DRLIT_SETTINGS", str(home / "settings.ini"))
         m.chdir(home)
-        m.setattr(claims, "confident_noise", lambda seed: (.9, 1.))  # ten seconds of claim C19, which reads no folder
         assert drl("bench", "--out", home / "run", limit=300).code == 0
-        yield home / "run"
+    return home / "run"
+
+
+@pytest.fixture
+def finished(run_of_the_session, monkeypatch):
+    "The finished run, its settings in force and its folder the current one; copy it before changing it"
+    monkeypatch.setenv("DRLIT_SETTINGS", str(run_of_the_session.parent / "settings.ini"))
+    monkeypatch.chdir(run_of_the_session.parent)
+    return run_of_the_session
 
 
 def copied(run, to):

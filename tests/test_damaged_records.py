@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from run_folders import at_most, copied, drl, edit, finished, snapshot  # noqa: F401, the fixture
+from run_folders import at_most, copied, drl, edit, finished, run_of_the_session, snapshot  # noqa: F401, the fixture
 
 from drlit import bench
 from drlit.bench import Store, collect
@@ -32,9 +32,9 @@ def one(run, stage): return sorted((run / stage).glob("*.json"))[0]
 
 
 @pytest.fixture(scope="module")
-def whole(finished, tmp_path_factory):  # noqa: F811
+def whole(run_of_the_session, tmp_path_factory):  # noqa: F811
     "The run, with a failure record beside its answers"
-    run = copied(finished, tmp_path_factory.mktemp("whole") / "run")
+    run = copied(run_of_the_session, tmp_path_factory.mktemp("whole") / "run")
     store = Store(run, write=True)
     store.put("failures", "ab", dict(status="failed", error="no luck", traceback="..."))
     return run

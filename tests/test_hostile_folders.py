@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from run_folders import copied, drl, edit, finished, snapshot  # noqa: F401, the fixture
+from run_folders import copied, drl, edit, finished, run_of_the_session, snapshot  # noqa: F401, the fixture
 
 from drlit.bench import HOST, Cell, Store, claims_in, stale
 from drlit.profiles import InputError
@@ -289,9 +289,9 @@ HOSTILE_ROWS = {
 
 
 @pytest.fixture(scope="module")
-def rows_folder(finished, tmp_path_factory):  # noqa: F811
+def rows_folder(run_of_the_session, tmp_path_factory):  # noqa: F811
     to = tmp_path_factory.mktemp("rows")
-    assert drl("report", finished, "--rows", to).code == 0
+    assert drl("report", run_of_the_session, "--rows", to).code == 0
     return to
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from run_folders import copied, drl, finished, snapshot  # noqa: F401, the fixture
+from run_folders import copied, drl, finished, run_of_the_session, snapshot  # noqa: F401, the fixture
 
 import drlit
 from drlit.bench import Store, collect, reopen, survey
