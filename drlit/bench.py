@@ -6,9 +6,9 @@
 __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'TARGET', 'BEAT', 'STALE', 'HOST', 'CLAIM', 'HALF',
            'GROUPS', 'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'FEW', 'check_closed', 'Cell',
            'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting',
-           'settings', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive',
-           'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of',
-           'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set',
+           'settings', 'options_on', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of',
+           'alive', 'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell',
+           'code_of', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set',
            'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in',
            'loading_in', 'asked', 'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged', 'elsewhere',
            'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of',
@@ -202,6 +202,11 @@ def settings(p: Profile) -> dict: # name -> list of Setting
     every = list(dict.fromkeys(s for kinds in met.values() for s in kinds)) or own("null_noise", 0)
     return {REFERENCE: every, **{n: list(dict.fromkeys(met.get(n, every))) for n in names}}
 
+# %% ../nbs/50_bench.ipynb #e481ee00
+def options_on(arch: str, given: dict) -> dict: # an attack's options; those under the name of an architecture hold on it alone
+    "The options that an attack has on a network of this architecture"
+    return {k: v for k, v in given.items() if k not in ARCHS} | given.get(arch, {})
+
 # %% ../nbs/50_bench.ipynb #7f170b42
 def grid(p: Profile, # what to measure
          device: str = "cpu",
@@ -214,7 +219,7 @@ def grid(p: Profile, # what to measure
         offer = dict(device=device_of(device).type, similar=p.similar, grants=tuple(sorted(grants)))
         for size, name in product(s.sizes, (n for n, met in kinds.items() if s in met)):
             controls = ("none",) if name == REFERENCE else controls_of(name, size == min(s.sizes))
-            cells += [Cell(name, size=size, control=c, options=_pairs(p.options.get(name, {})), **shared, **offer) for c in controls]
+            cells += [Cell(name, size=size, control=c, options=_pairs(options_on(s.arch, p.options.get(name, {}))), **shared, **offer) for c in controls]
     return list(dict.fromkeys(cells))
 
 # %% ../nbs/50_bench.ipynb #74c71286
@@ -779,7 +784,10 @@ class Run:
 def check_plan(p: Profile, grants, shop: Workshop):
     "Refuse what cannot work, before anything is computed"
     training_for("cnn", **check(types_of(Training), p.training, "training"))
-    for name, given in p.options.items(): attack(name, **typed(dict, given, f"options of {name}"))
+    for name, given in p.options.items():
+        for arch in ("", *ARCHS.keys() & typed(dict, given, f"options of {name}").keys()):
+            if arch: typed(dict, given[arch], f"options of {name} on {arch}")
+            attack(name, **options_on(arch, given))
     for m in p.metrics: pick("metric", set_level(m) or m, [*METRICS, *DATASET_METRICS])
     for g in grants: pick("grant", g, GRANTS)
     for what in ("arch", "sizes", "seeds", "metrics"):

@@ -200,6 +200,18 @@ def test_what_a_search_is_priced_by():
     assert [of("deep_leakage", **o) for o in (dict(budget=40, steps=3), dict(steps=3), dict(plan="cosine"))] == [40, 60, 4800]
 
 
+# %% ../nbs/50_bench.ipynb #b6f6f46a
+def test_options_by_architecture():
+    "Those under an architecture's name hold on it alone, in every part of a plan, also on an attack's own target; a wrong one is refused before anything runs"
+    p = Profile("t", "digits", attacks=("deep_leakage", "mi_face"), sizes=(20,), arch=("mlp", "cnn"), metrics=("mse",), update_size=4,
+                options={"deep_leakage": {"budget": 40, "lenet_sigmoid": {"budget": 600}, "mlp": {"steps": 2}}, "mi_face": {"steps": 3}})
+    found = {(c.attack, c.arch): dict(c.options) for c in grid(p) if c.attack != REFERENCE}
+    assert found == {("deep_leakage", "mlp"): dict(budget=40, steps=2), ("deep_leakage", "cnn"): dict(budget=40), ("deep_leakage", "lenet_sigmoid"): dict(budget=600),
+                     ("mi_face", "mlp"): dict(steps=3), ("mi_face", "cnn"): dict(steps=3)}
+    for wrong, says in (({"lenet_sigmoid": {"budgets": 1}}, "'budgets'; did you mean 'budget'"), ({"lenet_sigmoid": 3}, "options of deep_leakage on lenet_sigmoid=3"), ({"lenet": {"budget": 1}}, "'lenet'")):
+        with pytest.raises(InputError, match=says): check_plan(replace(p, options={"deep_leakage": wrong}), (), None)
+
+
 # %% ../nbs/50_bench.ipynb #3c6a8754
 def fast(*attacks, data="digits"):
     return Profile("t", data, attacks=attacks, sizes=(20,), metrics=("mse",), permutations=19, training={"min_epochs": 1, "max_epochs": 1})

@@ -100,11 +100,11 @@ def penalty(x: Tensor, lam: Tensor, lam_min: float) -> Tensor:
 @register
 @dataclass
 class BiasRec(Attack):
-    "Find images whose gradients make up the parameters [@haim2022reconstructing; several classes: @buzaglo2023deconstructing]"
+    "Find images whose gradients make up the parameters [@haim2022reconstructing; several classes: @buzaglo2023deconstructing]; starts and steps are in pixels, [0,1]"
     steps: Count = 500 # of a search
-    lr: Positive = .01 # of the images, in [0,1]
+    lr: Positive = .01 # of the images, in pixels
     lr_lam: Positive = .05 # of the multipliers
-    spread: Weight = .005 # standard deviation of the start around grey
+    spread: Weight = .005 # standard deviation of the start around grey, in pixels
     lam_min: Weight = .1 # multipliers below are penalised, so that no candidate dies
     alpha: Positive = 30. # sharpness of the smooth ReLU at the start
     alpha_last: Positive = 300. # and from four fifths of the steps on

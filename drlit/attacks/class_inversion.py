@@ -312,7 +312,7 @@ def invert(model: nn.Module, # images in [0,1] -> logits
            desc: str = "invert", # beside the progress bar
            **plan, # fields of `Plan`: steps, lr, optimiser, stop, window, jitter
           ) -> tuple: # (the best image of each label, on the CPU; the log)
-    "Optimise one image per label; deterministic; the model is read, never changed"
+    "Optimise one image per label, in pixels; deterministic; the model is read, never changed"
     for k in plan: pick("option of invert", k, Plan.__dataclass_fields__)
     plan, device = Plan(**plan), next((p.device for p in model.parameters()), torch.device("cpu"))
     y = torch.as_tensor(labels).long().to(device)

@@ -24,9 +24,9 @@ TAG, VERSION = "attacks.deep_dream", 1 # of what this module computes
 @register
 @dataclass
 class DeepDream(Attack):
-    "MI-Face's cost with total variation and l2 as image priors, seen through a jitter (Yin et al., 2020, without the feature term)"
+    "MI-Face's cost with total variation and l2 as image priors, seen through a jitter (Yin et al., 2020, without the feature term); starts and steps are in pixels, [0,1]"
     steps: Count = 300 # of Adam
-    lr: Positive = .1 # first step size, falling to 0 along a cosine
+    lr: Positive = .1 # first step size in pixels, falling to 0 along a cosine
     a_tv: Weight = 2. # weight of the total variation, per image and pixel
     a_l2: Weight = .01 # weight of the distance from grey, per image and pixel
     jitter: Whole | None = None # pixels; None = a sixteenth of the longer side

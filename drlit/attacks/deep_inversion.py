@@ -81,9 +81,9 @@ def statistics_term(layers: dict, heard: dict, weight: float, first: float) -> T
 @register
 @dataclass
 class DeepInversion(Attack):
-    "DeepDream on batches whose statistics match those of the model's BatchNorm layers (Yin et al., 2020)"
+    "DeepDream on batches whose statistics match those of the model's BatchNorm layers (Yin et al., 2020); starts and steps are in pixels, [0,1]"
     steps: Count = 300 # of Adam
-    lr: Positive = .1 # first step size, falling to 0 along a cosine
+    lr: Positive = .1 # first step size in pixels, falling to 0 along a cosine
     a_f: Weight = 1. # weight of R_f, the distance of batch statistics from running statistics
     first_bn: Weight = 1. # how often the first layer counts in R_f
     a_tv: Weight = .1 # weight of the total variation, per image and pixel

@@ -135,7 +135,7 @@ KEYS = dict(one_hot=one_hots, auxiliary=of_auxiliary)
 @register
 @dataclass
 class InvAlignment(Attack):
-    "Decode posteriors with a network trained on those of auxiliary images (Yang et al., 2019); here the answer of a model that is certain of the class"
+    "Decode posteriors with a network trained on those of auxiliary images (Yang et al., 2019); here the answer of a model that is certain of the class. It has no start: a decoder draws images in [0,1]"
     keys: Literal["one_hot", "auxiliary"] = "one_hot" # what is decoded: certainty, or the answers to "auxiliary" images of the class
     truncation: Count | None = None # posteriors kept, in training and at attack time; None = 1 for one-hots, else all
     features: Literal["log", "posteriors"] = "log" # or "posteriors"

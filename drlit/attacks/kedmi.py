@@ -135,7 +135,7 @@ def recover(G, D, model, # generator, critic, target; the target may be None whe
 @register
 @dataclass
 class KEDMI(Attack):
-    "A generator taught by the target's soft labels, then a distribution of latents for each class (Chen et al., 2021)"
+    "A generator taught by the target's soft labels, then a distribution of latents for each class (Chen et al., 2021); starts and steps are means and log variances of latents"
     iterations: Count = 500 # of the generator's training
     n_critic: Count = 2 # steps of the critic before each of them
     batch: Count = 64 # images per minibatch

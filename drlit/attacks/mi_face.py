@@ -34,9 +34,9 @@ def gamma(loss: str, confidence: float | None) -> float | None:
 @register
 @dataclass
 class MIFace(Attack):
-    "Descend from noise until the model is confident of the label (Fredrikson et al., 2015)"
+    "Descend from noise until the model is confident of the label (Fredrikson et al., 2015); starts and steps are in pixels, [0,1]"
     steps: Count = 1000 # at most
-    lr: Positive = .1 # step size
+    lr: Positive = .1 # step size, in pixels
     loss: Literal["ce", "one_minus_p"] = "ce" # "ce" = -log p, "one_minus_p" = 1 - p
     confidence: Share | None = .99 # an image is done when its label has this probability; None = never
     window: Count | None = 100 # or when its cost is no less than the largest of so many costs before; None = never

@@ -216,7 +216,7 @@ def search(G, target, z: Tensor, y: Tensor, loss, augment, steps: int, lr: float
 @register
 @dataclass
 class PLGMI(Attack):
-    "A conditional generator, trained on the auxiliary images of which the target is surest and steered by it (Yuan et al., 2023)"
+    "A conditional generator, trained on the auxiliary images of which the target is surest and steered by it (Yuan et al., 2023); starts and steps are latents"
     top_n: Count | None = None # auxiliary images per class; None: as many as there would be were they shared out
     labels: Literal["top_n", "random"] = "top_n" # of the auxiliary images: by the target, or "random", a control
     confidence: Share | None = None # each class must have an auxiliary image of this probability; None: 1/C

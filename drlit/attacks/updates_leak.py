@@ -390,7 +390,7 @@ VARIANTS = dict(multi=multi, labels=labels_only, single=single)
 @register
 @dataclass
 class UpdatesLeak(Practice):
-    "Read an update set from the change of posteriors, with a GAN trained on updates of the attacker's own models (Salem et al., 2020)"
+    "Read an update set from the change of posteriors, with a GAN trained on updates of the attacker's own models (Salem et al., 2020). It has no start: images are drawn from standard normal latents"
     variant: Literal["multi", "labels", "single"] = "multi" # "multi" images; "labels": the label distribution alone; "single": an update by one image
     features: Literal["log", "posteriors"] = "log" # differences of log-posteriors, or of "posteriors"
     unit: bool = True # divide each delta by its own root mean square first
