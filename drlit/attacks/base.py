@@ -42,7 +42,8 @@ class Attack(Checked):
     version: ClassVar[int] = 1 # of the attack's own count, where it keeps one; enters its keys and its seeds
     quick: ClassVar[dict] = {} # options that make it run in about a second, for tests
     quick_target: ClassVar[dict] = {} # recipe fields of a small target that it can attack, for tests
-    part_of: ClassVar[str] = "" # of a baseline: the attack that it is a part of, and whose options it takes
+    spends: ClassVar[tuple] = ("steps",) # the options that are its budget, as far as it has them
+    options_of: ClassVar[str] = "" # the attack whose options in a profile are also its own, as far as it has them
     own_target: ClassVar[dict] = {} # sizes, update_size and recipe fields of a further target that the benchmark attacks; {} = none
 
     def needs(self) -> Knowledge:

@@ -155,6 +155,7 @@ class TaughtPrior(Attack):
     kernel_dims: Count = 8 # numbers in each
     label_weight: Weight = 1. # of the target's soft labels in the critic's loss; 0 = the generator learns nothing of the target
     entropy: Weight = 1e-4 # weight of the labels' entropy in the generator's loss
+    spends = "iterations", "steps"
     knowledge, quick = Knowledge("static", "white-box", "similar"), dict(iterations=3, n_critic=1, batch=16, z=8, width=4, kernels=2, kernel_dims=2)
 
     def builds(self): return dict(vars(self))
@@ -187,7 +188,7 @@ class KEDMI(TaughtPrior):
 @dataclass
 class KEDMIGenerator(GeneratorAlone, TaughtPrior):
     "KEDMI's generator alone; it knows no classes, so what it draws is for any label"
-    name, part_of = "kedmi_generator", "kedmi"
+    name, options_of = "kedmi_generator", "kedmi"
     def sampler(self, view):
         G, _, log = self.prior(view)
         return lambda z, y: G(z), log

@@ -247,6 +247,7 @@ class ClassPrior(Attack):
     lr: Positive = 1e-3 # of both Adams
     betas: tuple[Fraction, Fraction] = (0., .9) # of both
     checkpoint: Count = 250 # iterations between checkpoints
+    spends = "iterations", "steps"
     knowledge, quick = Knowledge("static", "white-box", "similar"), dict(iterations=4, batch=16, width=2, z=8, top_n=4, confidence=0., checkpoint=2)
 
     def builds(self): return dict(vars(self))
@@ -287,5 +288,5 @@ class PLGMI(ClassPrior):
 @dataclass
 class PLGMIGenerator(GeneratorAlone, ClassPrior):
     "PLGMI's generator alone, asked for the class"
-    name, part_of = "plgmi_generator", "plgmi"
+    name, options_of = "plgmi_generator", "plgmi"
     def sampler(self, view): return self.prior(view)
