@@ -6,15 +6,15 @@
 __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'TARGET', 'BEAT', 'STALE', 'HOST', 'CLAIM', 'HALF',
            'GROUPS', 'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'FEW', 'check_closed', 'Cell',
            'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting',
-           'settings', 'options_on', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of',
-           'alive', 'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell',
-           'code_of', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level', 'score_set',
-           'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in',
-           'loading_in', 'asked', 'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged', 'elsewhere',
-           'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of',
-           'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of',
-           'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of',
-           'reopen', 'score_files']
+           'settings', 'options_on', 'options_in', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store',
+           'sha256_of', 'alive', 'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit',
+           'attack_cell', 'code_of', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level',
+           'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data',
+           'sets_in', 'loading_in', 'asked', 'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged',
+           'elsewhere', 'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of',
+           'cell_of', 'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings',
+           'work_of', 'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey',
+           'owner_of', 'reopen', 'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
 import errno
@@ -207,6 +207,15 @@ def options_on(arch: str, given: dict) -> dict: # an attack's options; those und
     "The options that an attack has on a network of this architecture"
     return {k: v for k, v in given.items() if k not in ARCHS} | given.get(arch, {})
 
+# %% ../nbs/50_bench.ipynb #fde0f05f
+def options_in(p: Profile, name: str, arch: str) -> dict:
+    "The options that a profile gives to an attack: those of the attack whose options it shares, then its own"
+    cls = type(attack(name))
+    shared = p.options.get(cls.options_of, {}) if cls.options_of else {}
+    base = types_of(type(attack(cls.options_of))) if shared else {}
+    common = {k for k, t in types_of(cls).items() if base.get(k) == t}
+    return {k: v for k, v in options_on(arch, shared).items() if k in common} | options_on(arch, p.options.get(name, {}))
+
 # %% ../nbs/50_bench.ipynb #7f170b42
 def grid(p: Profile, # what to measure
          device: str = "cpu",
@@ -219,7 +228,7 @@ def grid(p: Profile, # what to measure
         offer = dict(device=device_of(device).type, similar=p.similar, grants=tuple(sorted(grants)))
         for size, name in product(s.sizes, (n for n, met in kinds.items() if s in met)):
             controls = ("none",) if name == REFERENCE else controls_of(name, size == min(s.sizes))
-            cells += [Cell(name, size=size, control=c, options=_pairs(options_on(s.arch, p.options.get(name, {}))), **shared, **offer) for c in controls]
+            cells += [Cell(name, size=size, control=c, options=_pairs(options_in(p, name, s.arch)), **shared, **offer) for c in controls]
     return list(dict.fromkeys(cells))
 
 # %% ../nbs/50_bench.ipynb #74c71286

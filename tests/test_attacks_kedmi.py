@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.generators import Draw, GanPlan
-from drlit.attacks.generators import GanPlan, flat, revived, train_gan
+from drlit.attacks.generators import GanPlan, GeneratorAlone, flat, revived, train_gan, watched
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
 from drlit.attacks.class_inversion import cross_entropy
-from drlit.attacks.generators import Draw, GanPlan, flat, revived, train_gan
+from drlit.attacks.generators import Draw, GanPlan, GeneratorAlone, flat, revived, train_gan, watched
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction
 from drlit.models import Normalise, crop, halvings
 from drlit.models import Training
-from drlit.profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole, pick
+from drlit.profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole
 from drlit.targets import Target, recipe_for, train_target
 from drlit.taxonomy import Knowledge
-from fastcore.basics import patch
 from functools import partial
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm

@@ -15,7 +15,7 @@ pin_code = module_from_spec(spec)
 spec.loader.exec_module(pin_code)
 
 # These compute nothing that is stored under a key.
-NO_VERSION = {"cli", "claims", "engines", "mirror", "profiles", "records", "report"}
+NO_VERSION = {"budgets", "cli", "claims", "engines", "mirror", "profiles", "records", "report"}
 
 
 def complaints(pinned, now):

@@ -76,9 +76,10 @@ def error(net: nn.Module, v: Tensor, x: Tensor) -> float:
     return F.mse_loss(decoded(net, v), x).item()
 
 def decoded(net: nn.Module, v: Tensor, batch: int = 512) -> Tensor: # (N, C, H, W) in [0,1]
-    "Features to images, in evaluation mode"
+    "Features to images, in evaluation mode, computed where the network is"
     net.eval()
-    with torch.no_grad(): return torch.cat([net(p) for p in v.split(batch)])
+    device = next(net.parameters()).device
+    with torch.no_grad(): return torch.cat([net(p.to(device)).to(v.device) for p in v.split(batch)])
 
 # %% ../../nbs/40_inv_alignment.ipynb #2c807506
 def fit_decoder(net: nn.Module, v, x, # features and images to train on
@@ -114,7 +115,7 @@ def trained_decoder(view, a) -> tuple: # (decoder in evaluation mode, log)
     found = view.cache.get_or_build("inv_alignment decoder", partial(train_decoder, a=a), vars(a) | {"kept": a.kept}, type(a))
     net = decoder(view.num_classes, view.shape, a.width)
     net.load_state_dict({k[2:]: t for k, t in found.items() if k.startswith("g.")})
-    return net.eval(), found["log"]
+    return net.eval().to(view.device), found["log"]
 
 # %% ../../nbs/40_inv_alignment.ipynb #cdd5376e
 def one_hots(view, y: Tensor) -> Tensor: # float64 (n, C)
@@ -170,6 +171,7 @@ class InvAlignment(Attack):
 class InvAlignmentPosteriors(InvAlignment):
     "The original setting: the posteriors of the target images themselves were observed"
     keys: Literal["observed"] = "observed" # nothing else is decoded here
+    options_of = "inv_alignment"
     name, knowledge = "inv_alignment+posteriors", Knowledge("static", "black-box", "similar", ["observed_posteriors"])
 
     def run(self, view, n, seed):

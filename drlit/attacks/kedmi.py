@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'realness', 'MinibatchDiscrimination', 'LabelHead', 'networks', 'critic_loss', 'generator_loss',
-           'train_taught', 'taught', 'Recovery', 'sample', 'recover', 'KEDMI', 'distributions', 'log_of']
+           'train_taught', 'taught', 'Recovery', 'sample', 'check_costs', 'recover', 'TaughtPrior', 'KEDMI',
+           'KEDMIGenerator', 'distributions', 'log_of']
 
 # %% ../../nbs/37_kedmi.ipynb #65cec7a0
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/37_kedmi.ipynb #3d5293fd
 from .base import Attack, register
-from .generators import GanPlan, flat, revived, train_gan
+from .generators import GanPlan, GeneratorAlone, flat, revived, train_gan, watched
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import critic, decoder
@@ -25,7 +26,7 @@ from ..profiles import Checked, Count, Fraction, InputError, Positive, Real, Wei
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/37_kedmi.ipynb #746ea27a
-TAG, VERSION = "attacks.kedmi", 1 # of what this module computes
+TAG, VERSION = "attacks.kedmi", 2 # of what this module computes
 
 # %% ../../nbs/37_kedmi.ipynb #57c7e9b2
 def realness(l: Tensor) -> tuple: # ((B,), (B,)) costs
@@ -79,18 +80,18 @@ def train_taught(view, plan: GanPlan, width: int, kernels: int, dims: int, label
     p = (view.query(x).exp().float(),) if label_weight else ()
     G, D = networks(view.shape, view.num_classes, plan.z, width, kernels, dims)
     losses = partial(critic_loss, weight=label_weight), partial(generator_loss, weight=entropy_weight)
-    trace = train_gan(G, D, (x, *p), plan, *losses, seed=view.seed, device=view.device, keep=view.cache, desc="KEDMI's GAN")
-    return flat(generator=G.state_dict(), critic=D.state_dict(), run=dict(losses=trace))
+    history = train_gan(G, D, (x, *p), plan, *losses, seed=view.seed, device=view.device, keep=view.cache, desc="KEDMI's GAN")
+    return flat(generator=G.state_dict(), critic=D.state_dict(), run=history)
 
 # %% ../../nbs/37_kedmi.ipynb #887f2018
-def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, label_weight: float = 1., entropy_weight: float = 1e-4, by=None) -> tuple: # (generator, critic), frozen; by: the attack class that asks
+def taught(view, plan: GanPlan, width: int, kernels: int = 16, dims: int = 8, label_weight: float = 1., entropy_weight: float = 1e-4, by=None) -> tuple: # (generator, critic, log); the networks frozen; by: the attack class that asks
     "The prior for these auxiliary images as this target labels them, trained once"
     if min(label_weight, entropy_weight) < 0 or min(kernels, dims) < 1:
         raise InputError(f"label_weight={label_weight}, entropy={entropy_weight}, kernels={kernels}, kernel_dims={dims}; expected weights of 0 or more, and at least 1 kernel of 1 number")
     o = dict(plan=plan, width=width, kernels=kernels, dims=dims, label_weight=label_weight, entropy_weight=entropy_weight)
     tensors = view.cache.get_or_build("kedmi", partial(train_taught, **o), o | dict(engine=1), by)
     G, D = networks(view.shape, view.num_classes, plan.z, width, kernels, dims)
-    return revived(G, tensors, "generator", view.device), revived(D, tensors, "critic", view.device)
+    return revived(G, tensors, "generator", view.device), revived(D, tensors, "critic", view.device), watched(tensors)
 
 # %% ../../nbs/37_kedmi.ipynb #04f2a21a
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ def sample(mu: Tensor, log_var: Tensor, # (C, z)
     "mu + sigma eps, eps drawn on the CPU"
     return mu[c] + (log_var[c] / 2).exp() * torch.randn(len(c), mu.shape[1], generator=g).to(mu.device)
 
+# %% ../../nbs/37_kedmi.ipynb #6221aba2
+def check_costs(costs: Tensor, lr: float): # (steps,)
+    "`InputError` at the first cost that is no number; looked at once at the end, so that nothing waits for the device in between"
+    for step in (~costs.isfinite()).nonzero()[:1].flatten().tolist():
+        raise InputError(f"the recovery diverged in step {step + 1}: its cost is {costs[step].item()}; lower lr (now {lr:g})")
+
 # %% ../../nbs/37_kedmi.ipynb #a6418f7f
 def recover(G, D, model, # generator, critic, target; the target may be None where the weight is 0
             y: Tensor, # (C,) classes, each once
@@ -118,24 +125,25 @@ def recover(G, D, model, # generator, critic, target; the target may be None whe
             tick=lambda: None) -> tuple: # ((C, z) mu, (C, z) log variance, mean sigma before each step and at the end)
     "Fit a normal distribution of latents to each class"
     mu, log_var = (torch.full((len(y), z), v, device=y.device).requires_grad_() for v in (0., float(r.log_variance)))
-    opt, c, trace = torch.optim.Adam([mu, log_var], r.lr), torch.arange(len(y), device=y.device).repeat_interleave(r.draws), []
-    for step in range(r.steps):
-        trace.append((log_var.detach() / 2).exp().mean().item())
+    opt, c = torch.optim.Adam([mu, log_var], r.lr), torch.arange(len(y), device=y.device).repeat_interleave(r.draws)
+    sigmas, costs = [], []
+    for _ in range(r.steps):
+        sigmas.append((log_var.detach() / 2).exp().mean())
         x = G(sample(mu, log_var, c, g))
         cost = realness(D(x))[0].mean()
         if r.weight: cost = cost + r.weight * F.cross_entropy(model(x), y[c])
-        if not cost.isfinite(): raise InputError(f"the recovery diverged in step {step + 1}: its cost is {cost.item()}; lower lr (now {r.lr:g})")
         opt.zero_grad()
         cost.backward()
         opt.step()
+        costs.append(cost.detach())
         tick()
-    return mu.detach(), log_var.detach(), [*trace, (log_var.detach() / 2).exp().mean().item()]
+    check_costs(torch.stack(costs), r.lr)
+    return mu.detach(), log_var.detach(), torch.stack([*sigmas, (log_var.detach() / 2).exp().mean()]).tolist()
 
 # %% ../../nbs/37_kedmi.ipynb #0a2dd06c
-@register
 @dataclass
-class KEDMI(Attack):
-    "A generator taught by the target's soft labels, then a distribution of latents for each class (Chen et al., 2021); starts and steps are means and log variances of latents"
+class TaughtPrior(Attack):
+    "The first half of KEDMI and its options: a generator whose critic has learnt the target's labels"
     iterations: Count = 500 # of the generator's training
     n_critic: Count = 2 # steps of the critic before each of them
     batch: Count = 64 # images per minibatch
@@ -147,21 +155,43 @@ class KEDMI(Attack):
     kernel_dims: Count = 8 # numbers in each
     label_weight: Weight = 1. # of the target's soft labels in the critic's loss; 0 = the generator learns nothing of the target
     entropy: Weight = 1e-4 # weight of the labels' entropy in the generator's loss
+    spends = "iterations", "steps"
+    knowledge, quick = Knowledge("static", "white-box", "similar"), dict(iterations=3, n_critic=1, batch=16, z=8, width=4, kernels=2, kernel_dims=2)
+
+    def builds(self): return dict(vars(self))
+    def prior(self, view) -> tuple: # (generator, critic, log)
+        plan = GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.gan_lr, tuple(self.betas))
+        return taught(view, plan, self.width, self.kernels, self.kernel_dims, self.label_weight, self.entropy, KEDMI)
+
+# %% ../../nbs/37_kedmi.ipynb #bb42a166
+@register
+@dataclass
+class KEDMI(TaughtPrior):
+    "A generator taught by the target's soft labels, then a distribution of latents for each class (Chen et al., 2021); starts and steps are means and log variances of latents"
     steps: Count = 600 # of the recovery
     lr: Positive = .02 # its step size
     weight: Weight = 100. # lambda, of the target's cross-entropy against the critic's realness; 0 = the target has no say
     draws: Count = 1 # samples of each class in a step
     log_variance: Real = 1. # of the latents at the start
     group: Count = 60 # classes optimised together
-    name, family, knowledge, version = "kedmi", "optimisation", Knowledge("static", "white-box", "similar"), 11 # which enters its seeds
-    quick = dict(iterations=3, n_critic=1, batch=16, z=8, width=4, kernels=2, kernel_dims=2, steps=3)
+    name, family, version, quick = "kedmi", "optimisation", 11, TaughtPrior.quick | dict(steps=3) # version: enters its seeds
 
-    def builds(self): return dict(vars(self))
     def run(self, view, n, seed):
         r = Recovery(self.steps, self.lr, self.weight, self.draws, self.log_variance, self.group)
-        plan = GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.gan_lr, tuple(self.betas))
-        G, D = taught(view, plan, self.width, self.kernels, self.kernel_dims, self.label_weight, self.entropy, type(self))
-        return distributions(G, D, view.model if r.weight else None, view.labels().to(view.device), self.z, r, generator(self.name, seed))
+        G, D, log = self.prior(view)
+        model, g = view.model if r.weight else None, generator(self.name, seed)
+        rec = distributions(G, D, model, view.labels().to(view.device), self.z, r, g)
+        return Reconstruction(rec.images, rec.labels, rec.log | log)
+
+# %% ../../nbs/37_kedmi.ipynb #5b189360
+@register
+@dataclass
+class KEDMIGenerator(GeneratorAlone, TaughtPrior):
+    "KEDMI's generator alone; it knows no classes, so what it draws is for any label"
+    name, options_of = "kedmi_generator", "kedmi"
+    def sampler(self, view):
+        G, _, log = self.prior(view)
+        return lambda z, y: G(z), log
 
 # %% ../../nbs/37_kedmi.ipynb #2823e961
 def distributions(G, D, model, y: Tensor, z: int, r: Recovery, g: torch.Generator) -> Reconstruction:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'LOSSES', 'top_n', 'pseudo_labelled', 'ConditionalNorm', 'conv', 'double', 'Up',
            'ConditionalGenerator', 'Down', 'Projection', 'Augment', 'max_margin', 'poincare', 'hinge_critic',
-           'guided_generator', 'conditional_gan', 'search', 'PLGMI']
+           'guided_generator', 'conditional_gan', 'search', 'prior', 'ClassPrior', 'PLGMI', 'PLGMIGenerator']
 
 # %% ../../nbs/38_plgmi.ipynb #9321a9a9
 import math
@@ -16,22 +16,21 @@ from typing import Literal
 # %% ../../nbs/38_plgmi.ipynb #9b604163
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 # %% ../../nbs/38_plgmi.ipynb #994e9e40
 from .base import Attack, register
 from .class_inversion import cross_entropy
-from .generators import Draw, GanPlan, flat, revived, train_gan
+from .generators import Draw, GanPlan, GeneratorAlone, flat, revived, train_gan, watched
 from ..core import generator, progress
 from ..definitions import Reconstruction
 from ..models import Normalise, crop, halvings
-from ..profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole, pick
+from ..profiles import Count, Fraction, InputError, Positive, Share, Weight, Whole
 from ..taxonomy import Knowledge
 
 # %% ../../nbs/38_plgmi.ipynb #aa114b3e
-TAG, VERSION = "attacks.plgmi", 1 # of what this module computes
+TAG, VERSION = "attacks.plgmi", 2 # of what this module computes
 
 # %% ../../nbs/38_plgmi.ipynb #e9985b20
 def top_n(log_p: Tensor, # (N, C) log-posteriors of the auxiliary images
@@ -191,40 +190,50 @@ def guided_generator(G, D, draw: Draw, classes: int, target=None, alpha: float =
     return out + alpha * loss(fake, target(augment(fake, draw.uniform)), k).mean() if alpha else out
 
 # %% ../../nbs/38_plgmi.ipynb #4c2d35bc
-def conditional_gan(view, plan: GanPlan, width: int, spread: float, n, labels, confidence, alpha, loss, augment) -> dict: # generator.*, run.losses, run.confidence
+def conditional_gan(view, plan: GanPlan, width: int, spread: float, n, labels, confidence, alpha, loss, augment) -> dict: # generator.*, run.losses, run.spread, run.confidence
     "A builder for `view.cache.get_or_build`"
     x, y, p = pseudo_labelled(view, n, labels, confidence)
     C, shape = view.num_classes, view.shape
     G, D = ConditionalGenerator(plan.z, shape, width, C, spread), Projection(shape, width, C)
     guide = partial(guided_generator, classes=C, target=view.model if alpha else None, alpha=alpha, loss=LOSSES[loss], augment=augment)
-    losses = train_gan(G, D, (x, y), plan, partial(hinge_critic, classes=C), guide, view.seed, view.device, view.cache, desc="plgmi")
-    return flat(generator=G.state_dict(), run=dict(losses=losses, confidence=p.view(C, -1)))
+    def sample(G, z): return G(z, torch.arange(len(z), device=z.device) % C)
+    history = train_gan(G, D, (x, y), plan, partial(hinge_critic, classes=C), guide, view.seed, view.device, view.cache, desc="PLGMI's GAN", sample=sample)
+    return flat(generator=G.state_dict(), run=history | dict(confidence=p.view(C, -1)))
 
 # %% ../../nbs/38_plgmi.ipynb #15a97c7d
 def search(G, target, z: Tensor, y: Tensor, loss, augment, steps: int, lr: float, views: int, uniform, tick=lambda: None) -> tuple: # (z, (steps,) mean losses)
     "Move each latent so that the target takes what is drawn for its class, however it is transformed"
     z = z.clone().requires_grad_()
-    opt, trace = torch.optim.Adam([z], lr), []
+    opt, trace = torch.optim.Adam([z], lr), [z.new_zeros(0)]
     for _ in range(steps):
         x = G(z, y)
         cost = sum(loss(x, target(augment(x, uniform)), y) for _ in range(views)) / views
         z.grad = torch.autograd.grad(cost.sum(), z)[0]
-        opt.step(), trace.append(cost.mean().item()), tick()
-    return z.detach(), trace
+        opt.step()
+        trace.append(cost.detach().mean()[None])
+        tick()
+    return z.detach(), torch.cat(trace).cpu()
+
+# %% ../../nbs/38_plgmi.ipynb #52d67e6c
+def prior(view, a) -> tuple: # (generator, log); a: the options, a `ClassPrior`
+    "The generator, from the cache or trained now"
+    plan = GanPlan(a.iterations, a.n_critic, a.batch, a.z, a.lr, tuple(a.betas), a.checkpoint)
+    own = {k: getattr(a, k) for k in ("width", "spread", "labels", "confidence", "alpha", "loss")}
+    options = own | dict(plan=plan, n=a.top_n, augment=a.augment(view.shape))
+    built = view.cache.get_or_build("plgmi", partial(conditional_gan, **options), options | dict(version=111), PLGMI) # version: a number in the name of its draws
+    G = ConditionalGenerator(a.z, view.shape, a.width, view.num_classes)
+    p = built["run.confidence"].double().mean(1).tolist()
+    return revived(G, built, "generator", view.device), watched(built) | dict(selected=[v if v == v else None for v in p])
 
 # %% ../../nbs/38_plgmi.ipynb #e465f3ee
-@register
 @dataclass
-class PLGMI(Attack):
-    "A conditional generator, trained on the auxiliary images of which the target is surest and steered by it (Yuan et al., 2023); starts and steps are latents"
+class ClassPrior(Attack):
+    "The first half of PLGMI and its options: a generator of the target's classes"
     top_n: Count | None = None # auxiliary images per class; None: as many as there would be were they shared out
     labels: Literal["top_n", "random"] = "top_n" # of the auxiliary images: by the target, or "random", a control
     confidence: Share | None = None # each class must have an auxiliary image of this probability; None: 1/C
     alpha: Weight = .2 # weight of the target in the generator's training; 0: it only labels
-    loss: Literal["max_margin", "ce", "poincare"] = "max_margin" # or "ce", "poincare"
-    steps: Whole = 100 # of the latent search; 0: draw at random
-    search_lr: Positive = .1 # its step size (Adam)
-    views: Count = 2 # transformed copies of each image shown to the target in the search
+    loss: Literal["max_margin", "ce", "poincare"] = "max_margin" # of the target, in the training and in the search
     area: Share = .8 # transformations, as in `Augment`: least share of the image that a crop keeps
     turn: Weight = 5. # degrees
     jitter: Share = .2 # brightness and contrast
@@ -234,49 +243,50 @@ class PLGMI(Attack):
     z: Count = 64 # numbers in a latent
     iterations: Count = 600 # of the generator
     n_critic: Count = 1 # steps of the discriminator for each
-    batch: Count = 32
-    lr: Positive = 1e-3
-    betas: tuple[Fraction, Fraction] = (0., .9) # of Adam
+    batch: Count = 32 # images per minibatch
+    lr: Positive = 1e-3 # of both Adams
+    betas: tuple[Fraction, Fraction] = (0., .9) # of both
     checkpoint: Count = 250 # iterations between checkpoints
-    name, family, knowledge = "plgmi", "optimisation", Knowledge("static", "white-box", "similar")
-    version = 111 # enters the seeds of its draws
-    quick = dict(iterations=4, batch=16, width=2, z=8, steps=3, top_n=4, confidence=0., checkpoint=2)
+    spends = "iterations", "steps"
+    knowledge, quick = Knowledge("static", "white-box", "similar"), dict(iterations=4, batch=16, width=2, z=8, top_n=4, confidence=0., checkpoint=2)
 
     def builds(self): return dict(vars(self))
+    def augment(self, shape): return Augment(self.area, self.turn, self.jitter, self.flip if self.flip is not None else .5 * (shape[0] == 3))
+    def prior(self, view): return prior(view, self)
 
-# %% ../../nbs/38_plgmi.ipynb #f4207753
-@patch
-def augment(self: PLGMI, shape): return Augment(self.area, self.turn, self.jitter, self.flip if self.flip is not None else .5 * (shape[0] == 3))
+# %% ../../nbs/38_plgmi.ipynb #1dd352a1
+@register
+@dataclass
+class PLGMI(ClassPrior):
+    "A conditional generator, trained on the auxiliary images of which the target is surest and steered by it (Yuan et al., 2023); starts and steps are latents"
+    steps: Whole = 100 # of the latent search; 0: draw at random
+    search_lr: Positive = .1 # its step size (Adam)
+    views: Count = 2 # transformed copies of each image shown to the target in the search
+    chunk: Count = 256 # images searched for together
+    name, family, version, quick = "plgmi", "optimisation", 111, ClassPrior.quick | dict(steps=3) # version: enters the seeds of its draws
 
-# %% ../../nbs/38_plgmi.ipynb #672f3722
-@patch
-def gan(self: PLGMI, view) -> dict:
-    "The generator's weights, from the cache or trained now"
-    pick("labels", self.labels, ("top_n", "random")), pick("loss", self.loss, LOSSES)
-    plan = GanPlan(self.iterations, self.n_critic, self.batch, self.z, self.lr, tuple(self.betas), self.checkpoint)
-    options = dict(plan=plan, width=self.width, spread=self.spread, n=self.top_n, labels=self.labels, confidence=self.confidence, alpha=self.alpha, loss=self.loss, augment=self.augment(view.shape))
-    return view.cache.get_or_build("plgmi", partial(conditional_gan, **options), options | dict(version=111), PLGMI) # version: a number in the name of its draws
+    def run(self, view, n, seed):
+        (G, log), y, g = self.prior(view), view.labels().to(view.device), generator("plgmi", "search", seed)
+        z = torch.randn(n, self.z, generator=g).to(view.device)
+        end, trace = self.found(view, G, z, y, g) if self.steps else (z, [])
+        with torch.no_grad(): images = torch.cat([G(*b).cpu() for b in zip(end.split(256), y.split(256))])
+        return Reconstruction(images, y, log | dict(trace=trace, z_norm=[v.norm(dim=1).mean().item() for v in (z, end)]))
 
-# %% ../../nbs/38_plgmi.ipynb #1b9253ea
-@patch
-def found(self: PLGMI, view, G, z, y, g) -> tuple: # (z, log)
-    "The latents after the search, and the mean loss of every step"
-    uniform, ends, traces = lambda *s: torch.rand(*s, generator=g).to(view.device), [], []
-    parts = list(zip(z.split(self.batch), y.split(self.batch))) if self.steps else []
-    with progress(total=len(parts) * self.steps, desc=self.name) as bar:
-        for a, b in parts:
-            end, trace = search(G, view.model, a.to(view.device), b.to(view.device), LOSSES[self.loss], self.augment(view.shape), self.steps, self.search_lr, self.views, uniform, bar.update)
-            ends.append(end.cpu()), traces.append(trace)
-    return (torch.cat(ends) if parts else z), dict(trace=[sum(len(a) * t[i] for (a, _), t in zip(parts, traces)) / len(z) for i in range(self.steps)])
+    def found(self, view, G, z, y, g) -> tuple: # (z, mean loss of every step)
+        "The latents after the search"
+        parts, ends, total = list(zip(z.split(self.chunk), y.split(self.chunk))), [], 0.
+        how = LOSSES[self.loss], self.augment(view.shape), self.steps, self.search_lr, self.views, lambda *s: torch.rand(*s, generator=g).to(view.device)
+        with progress(total=len(parts) * self.steps, desc=self.name) as bar:
+            for a, b in parts:
+                end, trace = search(G, view.model, a, b, *how, bar.update)
+                ends.append(end)
+                total = total + len(a) / len(z) * trace
+        return torch.cat(ends), total.tolist()
 
-# %% ../../nbs/38_plgmi.ipynb #9b225070
-@patch
-def run(self: PLGMI, view, n, seed):
-    built, y, g = self.gan(view), view.labels(), generator("plgmi", "search", seed)
-    G = revived(ConditionalGenerator(self.z, view.shape, self.width, view.num_classes), built, "generator", view.device)
-    z = torch.randn(n, self.z, generator=g)
-    end, log = self.found(view, G, z, y, g)
-    with torch.no_grad(): images = torch.cat([G(*(t.to(view.device) for t in b)).cpu() for b in zip(end.split(256), y.split(256))])
-    p = built["run.confidence"].double()
-    log |= dict(z_norm=[v.norm(dim=1).mean().item() for v in (z, end)], selected=[v if v == v else None for v in p.mean(1).tolist()])
-    return Reconstruction(images, y, log)
+# %% ../../nbs/38_plgmi.ipynb #6eae4679
+@register
+@dataclass
+class PLGMIGenerator(GeneratorAlone, ClassPrior):
+    "PLGMI's generator alone, asked for the class"
+    name, options_of = "plgmi_generator", "plgmi"
+    def sampler(self, view): return self.prior(view)

@@ -277,7 +277,7 @@ def trained(view, a, name: str, build, net) -> tuple: # (network in evaluation m
     known = view.cache.get_or_build(f"updates_leak {name}", partial(build, a=a), vars(a), UpdatesLeak)
     made = net(len(known["mean"]))
     made.load_state_dict({k[2:]: v for k, v in known.items() if k.startswith("g.")})
-    return made.eval(), known
+    return made.eval().to(view.device), known
 
 # %% ../../nbs/41_updates_leak.ipynb #91a243ab
 def target_delta(view, known: dict, a) -> Tensor: # (1, P * C)
@@ -285,7 +285,7 @@ def target_delta(view, known: dict, a) -> Tensor: # (1, P * C)
     probes = view.auxiliary.images[known["probe"]]
     d = delta(view.before(probes).cpu(), view.after(probes).cpu(), a.features, a.unit)
     if not d.any(): raise NotApplicable(f"the target answers all {len(probes)} probe images alike before and after its update, so nothing can be read; take other probes")
-    return standardise(d, known["mean"], known["spread"], a.clip)[None]
+    return standardise(d, known["mean"], known["spread"], a.clip)[None].to(view.device)
 
 # %% ../../nbs/41_updates_leak.ipynb #8b0c45de
 def trained_generator(view, a) -> tuple: # (SetGenerator, probe and scale)
@@ -294,8 +294,9 @@ def trained_generator(view, a) -> tuple: # (SetGenerator, probe and scale)
 
 def drawn(net, d: Tensor, n: int, per: int, seed: int) -> Tensor: # (n, D)
     "n * per samples given one delta, clustered to n"
-    with torch.no_grad(): x = net(d, torch.randn(1, n * per, net.noise, generator=generator("samples", seed)))[0]
-    return representatives(x, n, seed)
+    z = torch.randn(1, n * per, net.noise, generator=generator("samples", seed))
+    with torch.no_grad(): x = net(d, z.to(d.device))[0]
+    return representatives(x.cpu(), n, seed)
 
 def multi(view, a, n, seed):
     "As many images as the update has"
@@ -307,8 +308,8 @@ def label_reader(view, a) -> dict:
     "Train a classifier from delta to label distribution by Kullback-Leibler divergence"
     x, sets, known = training_pairs(view, a)
     y = F.one_hot(view.auxiliary.labels[sets], view.num_classes).float().mean(2)
-    (x, xv), (y, yv) = tried_on(x), tried_on(y)
-    net = histogram_net(x.shape[-1], view.num_classes, a.dropout)
+    (x, xv), (y, yv) = tried_on(x.to(view.device)), tried_on(y.to(view.device))
+    net = histogram_net(x.shape[-1], view.num_classes, a.dropout).to(view.device)
     opt = torch.optim.Adam(net.parameters(), 1e-3, weight_decay=1e-5)
     def epoch():
         for i in torch.randperm(len(x)).split(32): _descend(opt, F.kl_div(net(x[i]).log_softmax(1), y[i], reduction="batchmean"))
@@ -337,7 +338,7 @@ def labels_only(view, a, n, seed):
     "The label distribution of the update, and auxiliary images drawn by it"
     net, known = trained(view, a, "labels", label_reader, lambda i: histogram_net(i, view.num_classes, a.dropout))
     d = target_delta(view, known, a)
-    with torch.no_grad(): p = mixed(net(d).softmax(1)[0].double(), known["trust"].item())
+    with torch.no_grad(): p = mixed(net(d).softmax(1)[0].double().cpu(), known["trust"].item())
     aux, counts = view.auxiliary, rounded(p, n)
     at = draw_known(aux.labels, counts, 1, generator("labels", seed))[0]
     return aux.images[at].flatten(1), torch.arange(len(p)).repeat_interleave(counts), dict(label_distribution=p.tolist())
@@ -364,9 +365,9 @@ def mirror(a, width, b):
 def sample_reader(view, a) -> dict:
     "Train an autoencoder on auxiliary images, then its decoder behind an encoder of deltas"
     x, sets, known = training_pairs(view, a)
-    pixels = view.auxiliary.images.flatten(1)
-    (x, xv), (t, tv) = tried_on(x), tried_on(pixels[sets[..., 0]])
-    net, see = Reader(x.shape[1], pixels.shape[1], a.gan_width, a.code, a.dropout), mirror(pixels.shape[1], a.gan_width, a.code)
+    pixels = view.auxiliary.images.flatten(1).to(view.device)
+    (x, xv), (t, tv) = tried_on(x.to(view.device)), tried_on(pixels[sets[..., 0]])
+    net, see = (m.to(view.device) for m in (Reader(x.shape[1], pixels.shape[1], a.gan_width, a.code, a.dropout), mirror(pixels.shape[1], a.gan_width, a.code)))
     opt = torch.optim.Adam([*net.decode.parameters(), *see.parameters()], 1e-3)
     for _ in range(10 * a.epochs):
         for i in torch.randperm(len(pixels)).split(32): _descend(opt, F.mse_loss(net.decode(see(pixels[i])), pixels[i]))
@@ -382,7 +383,7 @@ def single(view, a, n, seed):
     if n != 1: raise NotApplicable(f"variant 'single' reconstructs an update by one image, and this one has {n}; use variant 'multi'")
     net, known = trained(view, a, "single", sample_reader, lambda i: Reader(i, int(np.prod(view.shape)), a.gan_width, a.code, a.dropout))
     d = target_delta(view, known, a)
-    with torch.no_grad(): return net(d), None, {}
+    with torch.no_grad(): return net(d).cpu(), None, {}
 
 # %% ../../nbs/41_updates_leak.ipynb #c1c4d93f
 VARIANTS = dict(multi=multi, labels=labels_only, single=single)
@@ -405,6 +406,7 @@ class UpdatesLeak(Practice):
     match: Weight = 1. # weight of the best-match loss
     adversarial: Weight = 1. # weight of the critic's judgement; 0 = no critic
     samples: Count = 50 # per image of the update, before clustering
+    spends = "shadows", "epochs"
     name, family, knowledge = "updates_leak", "training", Knowledge("dynamic", "black-box", "same")
     quick = dict(width=4, base=40, base_epochs=3, bases=2, shadows=16, probes=20, epochs=2, gan_width=16, samples=5)
 
