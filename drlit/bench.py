@@ -210,6 +210,7 @@ def options_on(arch: str, given: dict) -> dict: # an attack's options; those und
 # %% ../nbs/50_bench.ipynb #fde0f05f
 def options_in(p: Profile, name: str, arch: str) -> dict:
     "The options that a profile gives to an attack: those of the attack whose options it shares, then its own"
+    if name == REFERENCE: return {}
     cls = type(attack(name))
     shared = p.options.get(cls.options_of, {}) if cls.options_of else {}
     base = types_of(type(attack(cls.options_of))) if shared else {}
