@@ -215,9 +215,10 @@ def test_the_interval_of_an_adjusted_coverage_holds_the_truth(classes, n):
     g = torch.Generator().manual_seed(0)
     hits = lambda x, y: len(torch.cdist(x, y).argmin(1).unique()) - 1.
     def drawn():
-        x = [torch.randn(n, 8, generator=g) for _ in range(classes)]
         shift = 1 + .3 * torch.randn(classes, generator=g)
-        return [torch.tensor([hits(f(c), x[c]) for c in range(classes)], dtype=torch.float64) for f in (lambda c: .5 * shift[c].abs() * torch.randn(n, 8, generator=g), lambda c: torch.randn(n, 8, generator=g))]
+        x, rec, unseen = (torch.randn(classes, n, 8, generator=g) for _ in range(3))
+        rec *= .5 * shift.abs()[:, None, None]
+        return [torch.tensor([hits(*pair) for pair in zip(y, x)], dtype=torch.float64) for y in (rec, unseen)]
     every = [drawn() for _ in range(300)]
     truth = sum(a.sum() for a, _ in every) / sum(b.sum() for _, b in every)
     inside = [lo <= truth <= hi for lo, hi in (ratio_interval(*x) for x in every) if not math.isnan(lo)]
