@@ -4,19 +4,23 @@
 
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'TARGET', 'BEAT', 'STALE', 'HOST', 'CLAIM', 'HALF',
-           'GROUPS', 'RECORDS', 'COLUMNS', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL', 'FEW', 'check_closed', 'Cell',
-           'adversary', 'controls_of', 'offered', 'pretrained', 'inapplicable', 'expand', 'Setting', 'own_setting',
-           'settings', 'options_on', 'options_in', 'grid', 'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store',
-           'sha256_of', 'alive', 'claimant', 'stale', 'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit',
-           'attack_cell', 'code_of', 'artefacts', 'sides', 'comparable', 'distances', 'score_samples', 'heldout_level',
-           'score_set', 'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data',
-           'sets_in', 'loading_in', 'asked', 'stub', 'has_key', 'add_training', 'of_the_disk', 'Opening', 'plugged',
-           'elsewhere', 'handed', 'told', 'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of',
-           'cell_of', 'row_of', 'write_results', 'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings',
-           'work_of', 'target_of', 'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey',
-           'owner_of', 'reopen', 'score_files']
+           'DEPTH', 'FPRS', 'GROUPS', 'RECORDS', 'COLUMNS', 'ALPHA', 'DISK', 'PATIENCE', 'CELL', 'TIMED', 'MODEL',
+           'FEW', 'check_closed', 'Cell', 'adversary', 'reads_target', 'controls_of', 'offered', 'pretrained',
+           'inapplicable', 'expand', 'Setting', 'own_setting', 'settings', 'options_on', 'options_in', 'grid',
+           'recipe_of', 'attack_key', 'set_level', 'score_key', 'Store', 'sha256_of', 'alive', 'claimant', 'stale',
+           'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of', 'artefacts', 'sides',
+           'comparable', 'distances', 'Kept', 'keep', 'matrices', 'classes_of', 'pack', 'unpack', 'sample_score',
+           'score_samples', 'gap_test', 'told_apart', 'heldout_hits', 'ratio_interval', 'adjusted_of', 'score_set',
+           'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in',
+           'loading_in', 'asked', 'stub', 'has_key', 'version_of', 'add_training', 'Question', 'questions', 'answer',
+           'gap_over', 'add_signals', 'of_the_disk', 'Opening', 'plugged', 'elsewhere', 'handed', 'told',
+           'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
+           'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of', 'target_of',
+           'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen',
+           'score_files']
 
 # %% ../nbs/50_bench.ipynb #b9af2704
+import base64
 import errno
 import hashlib
 import json
@@ -30,6 +34,7 @@ import threading
 import time
 import traceback
 import uuid
+import zlib
 from collections import deque
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -38,12 +43,15 @@ from importlib import import_module
 from importlib.resources import files
 from itertools import count, product
 from pathlib import Path
+from typing import NamedTuple
 
 # %% ../nbs/50_bench.ipynb #2ebcedfc
+import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
 from safetensors import safe_open
+from scipy.stats import t as student
 
 # %% ../nbs/50_bench.ipynb #e93cd427
 import drlit
@@ -54,17 +62,17 @@ from .definitions import Reconstruction
 from .engines import Failure, InProcess
 from .features import common, common_name, embedded, embedded_name, inception, inception_file
 from .metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from .metrics.leakage import adjusted_coverage, class_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
+from .metrics.leakage import class_interval, class_sums, heldout_gap, image_scores, jackknife, levels, membership, signal_test, training_leakage_of
 from .metrics.sample import METRICS, nearest, pairwise
 from .mirror import place
 from .models import ARCHS, Training, build, model_files, training_for
 from .profiles import InputError, Profile, Sizes, check, pick, typed, types_of
-from .records import FLOATS, LATER, STAGES, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
+from .records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from .targets import Recipe, model_key, pretraining, train_target
-from .taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
+from .taxonomy import GRANTS, DatasetAccess, Knowledge, ModelAccess, NotApplicable, TrainingType, keyed
 
 # %% ../nbs/50_bench.ipynb #e0c45c43
-TAG, VERSION = "bench", 1 # raise it when the same reconstruction would get another score
+TAG, VERSION = "bench", 2 # raise it when the same reconstruction would get another score; 2: distances are kept, images told apart
 
 CONTROLS = {
     "none": "the attack, scored on the private images",
@@ -116,13 +124,16 @@ def adversary(cell: Cell):
     return attack(cell.attack, **dict(cell.options))
 
 # %% ../nbs/50_bench.ipynb #e584d965
+def reads_target(name: str) -> bool: # of an attack
+    "Does its answer depend on the target? Noise and blind draws ask nothing; class draws and class means let the target name classes"
+    return attack(name).needs().model is not ModelAccess.NONE
+
 def controls_of(name: str, # an attack
                 smallest: bool, # is this the smallest size of the run?
                ) -> tuple: # names out of `CONTROLS`
-    "The controls that belong to an attack; static attacks get their wrong key at one size"
-    a = attack(name)
-    if a.family == "null": return "none", "held_out"
-    if keyed(a.needs()): return tuple(CONTROLS)
+    "The controls that belong to an attack; what reads a static target gets its wrong key at one size"
+    if not reads_target(name): return "none", "held_out"
+    if keyed(attack(name).needs()): return tuple(CONTROLS)
     return ("none", "held_out", "wrong_key") if smallest else ("none", "held_out")
 
 # %% ../nbs/50_bench.ipynb #6c0084c5
@@ -228,7 +239,7 @@ def grid(p: Profile, # what to measure
         shared = dict(data=p.data, arch=s.arch, seed=seed, variant=s.variant, update_size=s.update_size, recipe=s.recipe, training=s.training)
         offer = dict(device=device_of(device).type, similar=p.similar, grants=tuple(sorted(grants)))
         for size, name in product(s.sizes, (n for n, met in kinds.items() if s in met)):
-            controls = ("none",) if name == REFERENCE else controls_of(name, size == min(s.sizes))
+            controls = ("none",) if name == REFERENCE else controls_of(name, size == min(s.sizes) and not s.update_size)
             cells += [Cell(name, size=size, control=c, options=_pairs(options_in(p, name, s.arch)), **shared, **offer) for c in controls]
     return list(dict.fromkeys(cells))
 
@@ -705,42 +716,166 @@ def distances(rec, tar, # with .images, and .labels or None
         return pairwise(a, b, metric) if len(a) else torch.zeros(0, len(b), dtype=torch.float64)
     return [one(c) for c in torch.cat([rec.labels, tar.labels]).unique().tolist()]
 
+# %% ../nbs/50_bench.ipynb #3f806d4d
+DEPTH = 16 # nearest images kept of every reconstruction
+
+class Kept(NamedTuple):
+    "The distances that tests of one score need; of a similarity with the sign turned, so that smaller is nearer"
+    counts: np.ndarray # (C, 2) reconstructions and private images of each class; as many unseen ones
+    private: np.ndarray # (P,) distance of each private image to the nearest reconstruction of its class
+    unseen: np.ndarray # (P,) the same for the unseen images
+    labels: np.ndarray # (2, P) the classes of both
+    near: np.ndarray # the `DEPTH` nearest images of each reconstruction, nearest first, class after class
+    where: np.ndarray # which images these are: i is private image i of the class, n + i its unseen image i
+
+# %% ../nbs/50_bench.ipynb #7113a109
+def _nearest(d): # (m, 2n) -> (m, K) distances, (m, K) places
+    "The nearest images of both kinds of each reconstruction, of either kind at least one"
+    n, where = d.shape[1] // 2, d.topk(min(DEPTH, d.shape[1]), dim=1, largest=False).indices
+    for other, lost in ((d[:, :n].argmin(1), (where >= n).all(1)), (d[:, n:].argmin(1) + n, (where < n).all(1))):
+        where[:, -1] = torch.where(lost, other, where[:, -1])
+    return d.gather(1, where), where
+
+def keep(private, unseen, # lists of (m_c, n_c) matrices
+         higher_is_better: bool = False,
+         classes=None, # (labels of the private, of the unseen images) of single matrices
+        ) -> Kept:
+    "What a score keeps of its distances"
+    sign = -1 if higher_is_better else 1
+    sides = [[sign * k.float().cpu() for k in side] for side in (private, unseen)]
+    *images, own, other = image_scores(*sides) # refuses what cannot be compared
+    labels = torch.stack([c.cpu() for c in classes] if classes else [own, other])
+    near = [_nearest(torch.cat(pair, 1)) for pair in zip(*sides) if len(pair[0])]
+    values, where = (torch.cat([k[i].flatten() for k in near]) for i in (0, 1))
+    return Kept(np.array([k.shape for k in private]), *(k.float().numpy() for k in images), labels.numpy(), values.numpy(), where.numpy())
+
+# %% ../nbs/50_bench.ipynb #d522eda6
+def matrices(k: Kept): # -> (private, unseen): lists of (m_c, n_c) matrices
+    "Distances as tests take them; what was not kept lies just beyond the farthest that was"
+    out, at = [], 0
+    for m, n in k.counts.tolist():
+        width = min(DEPTH, 2 * n)
+        end = at + m * width
+        near, where = (torch.from_numpy(np.array(x[at:end], kind).reshape(m, width)) for x, kind in ((k.near, "f8"), (k.where, "i8")))
+        beyond = near[:, -1:] + 1e-6 * (near[:, -1:].abs() + 1e-6)
+        out.append(beyond.expand(m, 2 * n).scatter(1, where, near))
+        at = end
+    return [d[:, :d.shape[1] // 2] for d in out], [d[:, d.shape[1] // 2:] for d in out]
+
+def classes_of(k: Kept): # -> (private labels, unseen labels); None where there is a matrix for each class
+    "The classes within which membership is permuted in a single matrix"
+    return None if len(k.counts) > 1 else tuple(torch.from_numpy(np.array(k.labels, "i8")))
+
+# %% ../nbs/50_bench.ipynb #8585264a
+def pack(k: Kept) -> bytes:
+    "Kept distances as bytes"
+    whole = np.concatenate([[len(k.counts), len(k.private)], k.counts.ravel(), k.labels.ravel(), k.where]).astype("<u4")
+    floats = np.concatenate([k.private, k.unseen, k.near]).astype("<f4")
+    planes = [x.view("u1").reshape(-1, 4).T.tobytes() for x in (whole, floats)]
+    return zlib.compress(len(whole).to_bytes(8, "little") + b"".join(planes), 9)
+
+def _words(planes: bytes, kind: str): return np.frombuffer(planes, "u1").reshape(4, -1).T.copy().view(kind).ravel()
+
+def unpack(data: bytes, name: str) -> Kept: # name: for messages
+    "What `pack` wrote"
+    try:
+        raw = zlib.decompressobj().decompress(data, 2**30)
+        size = 8 + 4 * int.from_bytes(raw[:8], "little")
+        whole, floats = _words(raw[8:size], "<u4").astype("i8"), _words(raw[size:], "<f4")
+        classes, images = whole[:2].tolist()
+        counts, labels, where = np.split(whole[2:], np.cumsum([2 * classes, 2 * images]))
+        k = Kept(counts.reshape(classes, 2), *np.split(floats, [images, 2 * images])[:2], labels.reshape(2, images), floats[2 * images:], where)
+        if not _fits(k): raise ValueError("counts do not fit")
+    except (ValueError, zlib.error): raise InputError(f"{name}: these are no distances that drlit kept; {ROWS_AGAIN}") from None
+    return k
+
+def _fits(k: Kept) -> bool:
+    "Do the arrays belong together?"
+    m, n = k.counts.T
+    width = np.minimum(DEPTH, 2 * n)
+    known = n[m > 0].sum() == len(k.private) and len(k.near) == len(k.where) == (m * width).sum()
+    return bool(known and (k.where < np.repeat(2 * n, m * width)).all() and all(np.isfinite(x).all() for x in (k.private, k.unseen, k.near)))
+
 # %% ../nbs/50_bench.ipynb #c686f3f2
-def score_samples(metric: str, rec, truth, unseen=None, permutations: int = 999, seed: int = 0) -> dict:
-    "S-Dis with its interval, coverage with its levels, and the held-out gap with its p-value"
+def sample_score(metric: str, rec, truth, unseen=None, permutations: int = 999, seed: int = 0): # -> (columns of a row, `Kept` or None)
+    "S-Dis with its interval, coverage with its levels, the held-out gap with its p-value, and how well private and unseen images are told apart"
     m, private = METRICS[pick("metric", metric, METRICS)], distances(rec, truth, metric)
     sign = -1 if m.higher_is_better else 1
     near = [sign * (sign * k).amin(1) for k in private if len(k)]
     lo, hi = class_interval(near)
-    row = {"features": _how(m, rec, truth), "value": float(torch.cat(near).mean()), "lo": lo, "hi": hi, **_spread([sign * k for k in private])}
-    if unseen is None: return row
-    classes = None if rec.labels is not None or truth.labels is None else (truth.labels, unseen.labels) # searched globally, permuted within them
-    row |= _gap(private, distances(rec, unseen, metric), m, permutations, seed, classes)
-    return row | {"adjusted": math.nan if row["forced"] else adjusted_coverage(row["coverage"], row["floor"], heldout_level(metric, rec, truth, unseen))}
+    spread, hits = _spread([sign * k for k in private])
+    row = {"features": _how(m, rec, truth), "value": float(torch.cat(near).mean()), "lo": lo, "hi": hi, **spread}
+    if unseen is None: return row, None
+    blind = (rec.labels is None or truth.labels is None) and None not in (truth.labels, unseen.labels) # searched globally, permuted within classes
+    others = distances(rec, unseen, metric)
+    kept = keep(private, others, m.higher_is_better, (truth.labels, unseen.labels) if blind else None)
+    heldout = float(torch.cat([sign * (sign * k).amin(1) for k in others if len(k)]).mean())
+    level = heldout_hits(metric, rec, truth, unseen, len(private))
+    row |= dict(heldout=heldout, gap=sign * (heldout - row["value"]))
+    return row | gap_test(kept, permutations, seed) | told_apart(kept) | adjusted_of(row["forced"], hits, level, [k.shape for k in private]), kept
+
+def score_samples(metric: str, rec, truth, unseen=None, permutations: int = 999, seed: int = 0) -> dict:
+    "The columns of `sample_score` alone"
+    return sample_score(metric, rec, truth, unseen, permutations, seed)[0]
+
+# %% ../nbs/50_bench.ipynb #4078a872
+def gap_test(k: Kept, permutations: int, seed: int) -> dict: # columns of a row
+    "The gap's p-value, and the smallest gap that the test finds with probability .8"
+    g = heldout_gap(*matrices(k), permutations=permutations, seed=seed, classes=classes_of(k))
+    return dict(p=g.p, detectable=g.detectable)
+
+# %% ../nbs/50_bench.ipynb #528078eb
+FPRS = {"tpr_1": .01, "tpr_01": .001} # column -> false positive rate
+
+def told_apart(k: Kept) -> dict: # columns of a row; without those that so few images do not allow
+    "Private against unseen images by their distance to the nearest reconstruction"
+    n = len(k.unseen)
+    if n < 2: return {}
+    at = lambda fpr: membership(k.private, k.unseen, tuple(k.labels) if k.labels.max() > k.labels.min() else None, fpr)
+    m, out = at(max(1 / n, .01)), {}
+    for name, fpr in FPRS.items():
+        if fpr * n >= 1 - 1e-9:
+            t = at(fpr)
+            out |= {name: t.tpr, f"{name}_lo": t.tpr_lo, f"{name}_hi": t.tpr_hi}
+    lo, hi = (m.lo, m.hi) if m.hi > m.lo else (math.nan, math.nan) # all distances alike: no interval
+    return dict(auc=m.auc, auc_lo=lo, auc_hi=hi, **out)
 
 # %% ../nbs/50_bench.ipynb #2f45557c
-def _spread(private) -> dict: # private: (m_c, n_c) matrices, smaller = nearer
+def _spread(private): # private: (m_c, n_c) matrices, smaller = nearer -> (columns of a row, images hit of each class)
     "Coverage with its interval and its levels; forced: no reconstruction could change it"
     m, n = ([k.shape[i] for k in private] for i in (0, 1))
     hits, lv = [len(k.argmin(1).unique()) if len(k) else 0 for k in private], levels(m, n)
     lo, hi = jackknife(hits, n)
-    return dict(coverage=sum(hits) / sum(n), coverage_lo=lo, coverage_hi=hi, floor=lv.floor, uniform=lv.uniform, forced=float(lv.floor >= lv.ceiling))
+    return dict(coverage=sum(hits) / sum(n), coverage_lo=lo, coverage_hi=hi, floor=lv.floor, uniform=lv.uniform, forced=float(lv.floor >= lv.ceiling)), hits
 
 # %% ../nbs/50_bench.ipynb #7b852013
-def heldout_level(metric: str, rec, truth, unseen) -> float: # a coverage
+def heldout_hits(metric: str, rec, truth, unseen, classes: int) -> list: # images hit of each class; of all together without labels
     "What the unseen images cover, as many per class as there are reconstructions, matched as these are"
     if rec.labels is None or truth.labels is None:
-        first, labels = torch.arange(min(len(rec), len(unseen))), ()
-    else:
-        first = torch.cat([(unseen.labels == c).nonzero().flatten()[:n] for c, n in zip(*map(torch.Tensor.tolist, rec.labels.unique(return_counts=True)))])
-        labels = unseen.labels[first], truth.labels
-    return len(nearest(unseen.images[first], truth.images, metric, *labels)[1].unique()) / len(truth)
+        first = torch.arange(min(len(rec), len(unseen)))
+        return [len(nearest(unseen.images[first], truth.images, metric)[1].unique())]
+    first = torch.cat([(unseen.labels == c).nonzero().flatten()[:n] for c, n in zip(*map(torch.Tensor.tolist, rec.labels.unique(return_counts=True)))])
+    at = nearest(unseen.images[first], truth.images, metric, unseen.labels[first], truth.labels)[1].unique()
+    named = torch.cat([rec.labels, truth.labels]).unique(return_inverse=True)[1][len(rec):] # the classes as `distances` lists them
+    return named[at.cpu()].bincount(minlength=classes).tolist()
+
+# %% ../nbs/50_bench.ipynb #b104607a
+def ratio_interval(a, b, level: float = .95) -> tuple: # a, b: one number per class; -> (lo, hi); nan where there is none
+    "Interval of the ratio of two sums, over classes: jackknife, Student's t"
+    rest = b.sum() - b
+    if len(a) < 2 or bool((rest <= 0).any()): return math.nan, math.nan
+    value, left, c = float(a.sum() / b.sum()), (a.sum() - a) / rest, len(a)
+    half = float(student.ppf(.5 + level / 2, c - 1) * ((c - 1) / c * (left - left.mean()).square().sum()).sqrt())
+    return (value - half, value + half) if half > 0 else (math.nan, math.nan)
 
 # %% ../nbs/50_bench.ipynb #69f9d688
-def _gap(private, unseen, m, permutations, seed, classes=None):
-    "Held-out value, gap and p"
-    g = heldout_gap(private, unseen, m.higher_is_better, permutations, seed, classes)
-    return dict(heldout=g.heldout, gap=g.gap, p=g.p)
+def adjusted_of(forced, hits: list, level: list, shapes: list) -> dict: # hits, level: images hit of each class; shapes: (reconstructions, images) of each
+    "Adjusted coverage with its interval over classes; nan where coverage is forced"
+    floor = torch.tensor([float(m > 0 and n > 0) for m, n in shapes], dtype=torch.float64)
+    a, b = (torch.tensor(h, dtype=torch.float64) - floor for h in (hits, level))
+    if forced or b.sum() <= 0: return dict(adjusted=math.nan, adjusted_lo=math.nan, adjusted_hi=math.nan)
+    lo, hi = ratio_interval(a, b)
+    return dict(adjusted=float(a.sum() / b.sum()), adjusted_lo=lo, adjusted_hi=hi)
 
 # %% ../nbs/50_bench.ipynb #a1590330
 def _how(m, rec, truth):
@@ -824,7 +959,7 @@ def schedule(p: Profile, shop: Workshop, device="cpu", grants=()) -> list: # of 
     return jobs
 
 # %% ../nbs/50_bench.ipynb #78f1b558
-RECORDS = "plan/*", "data/*", "attacks/*.json", "scores/*", "failures/*" # what plans and tables read
+RECORDS = "plan/*", "data/*", "attacks/*.json", "scores/*", "failures/*", "tests/*" # what plans and tables read
 
 def open_run(p, # what to measure: a Profile, or a list of them
              out, # folder of the finished work, or its address
@@ -931,7 +1066,7 @@ def played(self: Run, cell: Cell):
 
 # %% ../nbs/50_bench.ipynb #a4c75da1
 COLUMNS = ("attack family data size n arch variant control seed metric features value lo hi coverage floor uniform "
-           "heldout gap p queries status error").split() + LATER # at the end, where readers of older rows expect nothing
+           "heldout gap p queries status error").split() + LATER + WORDS # at the end, where readers of older rows expect nothing
 
 def stub(job: Job, metric: str, status: str, error: str = "") -> dict:
     "The columns that say what a row is about"
@@ -945,6 +1080,11 @@ def has_key(cell: Cell) -> bool:
     return cell.attack != REFERENCE and cell.control in ("none", "held_out_key") and "held_out_key" in controls_of(cell.attack, False)
 
 # %% ../nbs/50_bench.ipynb #0a272eff
+def version_of(metric: str) -> str:
+    "The code behind a score, as rows name it"
+    used = versions(f"drlit.metrics.{'dataset' if set_level(metric) else 'leakage'}")
+    return ", ".join(f"{k} {v}" for k, v in {"bench": VERSION, **used}.items() if k.startswith(("bench", "metrics")))
+
 @patch
 def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     "One row: one metric of one cell"
@@ -952,11 +1092,13 @@ def score(self: Run, job: Job, metric: str, rec, record) -> dict:
     truth, unseen = sides(job.cell, self.shop.split(job.cell))
     rec = comparable(rec, truth)
     base = set_level(metric)
-    if base: row = score_set(base, rec, truth, unseen, self.shop.extractor(job.cell.data, metric))
-    else: row = score_samples(metric, rec, truth, unseen, job.permutations, job.cell.seed)
-    sums = dict(sums=class_sums(*(distances(rec, s, metric) for s in (truth, unseen)), METRICS[metric].higher_is_better).tolist()) if not base and has_key(job.cell) else {}
-    about = stub(job, metric, "ok")
-    return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, **sums, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
+    if base: row, kept = score_set(base, rec, truth, unseen, self.shop.extractor(job.cell.data, metric)), None
+    else: row, kept = sample_score(metric, rec, truth, unseen, job.permutations, job.cell.seed)
+    if job.cell.control == "wrong_key": row |= {c: math.nan for c in ("p", "detectable") if c in row} # one-sided the wrong way: leakage shows as a large p
+    more = {} if kept is None else {"near": base64.b64encode(pack(kept)).decode()}
+    if not base and has_key(job.cell): more["sums"] = class_sums(*(distances(rec, s, metric) for s in (truth, unseen)), METRICS[metric].higher_is_better).tolist()
+    about = {**stub(job, metric, "ok"), "version": version_of(metric)}
+    return dict(cell=asdict(job.cell), effort=self.shop.clock() - start, **more, row={**about, **row, "queries": record["queries"], "seconds": record["seconds"]}, **made_by())
 
 # %% ../nbs/50_bench.ipynb #43a6f781
 def add_training(rows: list, cells: list) -> list: # rows: from `row_of`; cells: the cell of each
@@ -974,6 +1116,97 @@ def _training(own: dict, other: dict) -> dict:
     if len(sums) < 2 or len(sums[0][0]) != len(sums[1][0]): return dict(training_leakage=own["gap"] - other["gap"])
     t = training_leakage_of(*sums)
     return dict(training_leakage=t.value, training_lo=t.lo, training_hi=t.hi)
+
+# %% ../nbs/50_bench.ipynb #607a986d
+@dataclass(frozen=True)
+class Question:
+    "What is tested together: the seeds of one attack, size, control and metric"
+    cell: Cell # with seed 0
+    metric: str
+    seeds: tuple
+    own: tuple # of each seed the name of its score
+    twin: tuple # of each seed the name of the wrong key's; "" where there is none
+    permutations: int
+
+    @property
+    def key(self) -> str: return content_hash("tests", self.seeds, self.own, self.twin, self.permutations, VERSION, code_key("drlit.metrics.leakage"))
+
+# %% ../nbs/50_bench.ipynb #71a2a497
+ALPHA = .05 # what a p must pass after Holm's correction
+
+def questions(jobs: list, # of Job
+              done, # names of the scores whose distances are there
+             ) -> list: # of Question
+    "What the scores of a plan can be asked; every table gets permutations enough for its number of tests"
+    asked = [(j, m) for j in jobs if not j.reason and j.cell.attack != REFERENCE for m in j.scores if m in METRICS]
+    names = {(j.cell, m): j.scores[m] for j, m in asked}
+    table = lambda c: (c.data, c.arch, c.variant, c.update_size)
+    groups, tests = {}, {}
+    for j, m in asked:
+        if j.cell.control not in ("none", "held_out_key"): continue
+        group = replace(j.cell, seed=0), m
+        tests.setdefault(table(j.cell), set()).add(group)
+        if j.scores[m] in done: groups.setdefault(group, []).append((j.cell.seed, j.scores[m], _twin(j.cell, m, names, done), j.permutations))
+    out = []
+    for (c, m), found in groups.items():
+        seeds, own, twin, most = zip(*sorted(found))
+        out.append(Question(c, m, seeds, own, twin, max(*most, math.ceil(len(tests[table(c)]) / ALPHA))))
+    return out
+
+def _twin(c: Cell, metric: str, names: dict, done) -> str: # "" where there is none
+    "The score of the same attack on the target that learnt the held-out images"
+    if c.control != "none" or c.update_size or keyed(offered(c)): return ""
+    key = names.get((replace(c, control="wrong_key"), metric), "")
+    return key if key in done else ""
+
+# %% ../nbs/50_bench.ipynb #d8a31a33
+def answer(q: Question, near: dict) -> dict: # near: name of a score -> its `Kept`; -> what `SignalsRecord` holds
+    "The signal of each seed and of all seeds together; where there is no twin, the gap's p over the seeds"
+    kept, own = [near[k] for k in q.own], {}
+    pairs = [(matrices(k), matrices(near[t])) for k, t in zip(kept, q.twin) if t]
+    classes = [classes_of(k) for k, t in zip(kept, q.twin) if t]
+    for pair, c, seed in zip(pairs, classes, (s for s, t in zip(q.seeds, q.twin) if t)):
+        s = signal_test(pair, permutations=q.permutations, seed=seed, classes=c)
+        lo, hi = (s.lo, s.hi) if s.hi > s.lo else (math.nan, math.nan)
+        own[str(seed)] = dict(signal=s.signal, signal_lo=lo, signal_hi=hi, **_tested(s))
+    if len(pairs) == len(kept):
+        s = signal_test(pairs, permutations=q.permutations, classes=classes)
+        over = {f"{k}_seeds": v for k, v in _tested(s).items()}
+    else: over = gap_over(kept, q.permutations)
+    return dict(seeds=",".join(map(str, q.seeds)), own=own, over={**over, "permutations": q.permutations})
+
+def _tested(s) -> dict: # of a `Signal`
+    "p, and the smallest signal found with probability .8; where target and twin gave the same images no split tells them apart"
+    same = s.detectable <= 1e-9 * (abs(s.own) + abs(s.twin))
+    return dict(signal_p=1. if same else s.p, signal_detectable=math.nan if same else s.detectable)
+
+# %% ../nbs/50_bench.ipynb #731c5c78
+def gap_over(kept: list, permutations: int) -> dict: # of `Kept`, one per seed; -> columns of rows
+    "One p of the gap over all seeds, membership permuted within each; nothing where label-free seeds differ in their counts of classes"
+    sides = [matrices(k) for k in kept]
+    classes = [classes_of(k) for k in kept]
+    if None in classes and any(c is not None for c in classes): return {}
+    if None not in classes: # columns in the order of the classes, which must be the same for all seeds
+        orders = [[c.argsort(stable=True) for c in pair] for pair in classes]
+        classes = [tuple(c[o] for c, o in zip(pair, order)) for pair, order in zip(classes, orders)]
+        sides = [tuple([d[:, o] for d in side] for side, o in zip(pair, order)) for pair, order in zip(sides, orders)]
+        if any(len(c[0]) != len(classes[0][0]) or not torch.equal(c[0], classes[0][0]) for c in classes): return {}
+    g = heldout_gap(*(sum(side, []) for side in zip(*sides)), permutations=permutations, classes=classes[0])
+    return dict(p_seeds=g.p, detectable_seeds=g.detectable)
+
+# %% ../nbs/50_bench.ipynb #f98600f2
+def add_signals(rows: list, cells: list, jobs: list, store, compute: bool = False) -> list: # rows: from `row_of`; cells: the cell of each
+    "The answers to all questions into the rows; `compute`: and store those that are missing"
+    near = {k: r["near"] for r, k in zip(rows, (k for j in jobs for k in j.scores.values())) if "near" in r}
+    at = {(c, r["metric"]): r for c, r in zip(cells, rows)}
+    for q in questions(jobs, near):
+        found = store.get("tests", q.key)
+        if found is None and compute:
+            store.put("tests", q.key, answer(q, {k: unpack(base64.b64decode(near[k]), f"scores/{k}.json") for k in (*q.own, *q.twin) if k}))
+            found = store.get("tests", q.key)
+        for seed in q.seeds if found else ():
+            at[replace(q.cell, seed=seed), q.metric].update(found["over"] | found["own"].get(str(seed), {}), tested_seeds=found["seeds"])
+    return rows
 
 # %% ../nbs/50_bench.ipynb #1852c68e
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
@@ -1195,14 +1428,17 @@ def beside(some: ImageSet, truth, unseen, labelled: bool) -> dict: # name -> ima
 
 # %% ../nbs/50_bench.ipynb #baccefcf
 def collect(folder, # or an address
+            compute: bool = False, # also test what can be tested by now, and store the answers
            ) -> pd.DataFrame: # columns `COLUMNS`, `update_size`, `key`, the name of the answer, and `seconds`
     "Every row of the last plan in a folder, from its files"
     where = place(folder)
     where.look(), where.bring(*RECORDS)
-    jobs, store = jobs_of(plan_in(where.root)), Store(where.root)
-    rows = add_training([row_of(store, j, m) for j in jobs for m in j.scores], [j.cell for j in jobs for _ in j.scores])
+    jobs, store = jobs_of(plan_in(where.root)), Store(where if compute else where.root, write=compute)
+    cells = [j.cell for j in jobs for _ in j.scores]
+    rows = add_signals(add_training([row_of(store, j, m) for j in jobs for m in j.scores], cells), cells, jobs, store, compute)
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "seconds"]).astype({c: float for c in FLOATS})
-    return frame.assign(update_size=[j.cell.update_size for j in jobs for _ in j.scores], key=[k for j in jobs for k in j.scores.values()])
+    frame[WORDS] = frame[WORDS].astype(object).fillna("")
+    return frame.assign(update_size=[c.update_size for c in cells], key=[k for j in jobs for k in j.scores.values()])
 
 # %% ../nbs/50_bench.ipynb #a75601ac
 def _tuple(v): return tuple(v) if isinstance(v, list) else v
@@ -1232,7 +1468,7 @@ def row_of(store: Store, job: Job, metric: str) -> dict:
     "One row: a score, or why there is none"
     if job.reason: return stub(job, metric, "not applicable", job.reason)
     found = store.get("scores", job.scores[metric])
-    if found: return {**found["row"], **stub(job, metric, "ok"), **{k: found[k] for k in ("sums",) if k in found}}
+    if found: return {**found["row"], **stub(job, metric, "ok"), **{k: found[k] for k in ("sums", "near") if k in found}}
     failed = store.get("failures", job.scores[metric]) or store.get("failures", job.attack)
     return stub(job, metric, failed["status"], failed["error"]) if failed else stub(job, metric, "missing", "not computed yet")
 
@@ -1240,10 +1476,12 @@ def row_of(store: Store, job: Job, metric: str) -> dict:
 CELL = "attack data size update_size arch variant control seed metric".split() # what a row is about
 
 def write_results(folder, # or an address
+                  compute: bool = True, # run the tests that need several answers; they take a while where sets are large
                  ) -> pd.DataFrame:
     "Write results.csv and timings.csv, atomically, and return the rows of both"
     where = place(folder)
-    frame = collect(where)
+    frame = collect(where, compute)
+    if compute: where.send()
     write_atomic(where.root/"results.csv", csv_text(frame[[*COLUMNS, "update_size"]]))
     timed = frame.loc[frame.status == "ok", [*CELL, "seconds"]]
     write_atomic(where.root/"timings.csv", csv_text(timed, float_format="%.4g"))
@@ -1268,7 +1506,7 @@ def bench(p, # what to measure: a Profile, or a list of them
         for _ in r.work(engine, retry): pass
     except KeyboardInterrupt:
         r.store.sweep()
-        write_results(out)
+        write_results(out, compute=False)
         raise
     return write_results(out)
 

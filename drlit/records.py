@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'KEY', 'FIXED', 'STAGES', 'Key', 'Text', 'Whole', 'Positive', 'Number', 'Seconds', 'Shape', 'SIMPLE',
-           'Pairs', 'LATER', 'FLOATS', 'WHOLE', 'SCHEMAS', 'LIMIT', 'ROWS_AGAIN', 'REMEDIES', 'checksum', 'sealed',
-           'Damaged', 'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored', 'FailureRecord',
-           'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord', 'AttackRecord',
-           'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types', 'read_plain', 'read_record', 'write_record',
-           'read_table', 'PictureRecord', 'OriginRecord', 'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
+           'Pairs', 'LATER', 'WORDS', 'FLOATS', 'WHOLE', 'SCHEMAS', 'LIMIT', 'ROWS_AGAIN', 'FILES', 'REMEDIES',
+           'checksum', 'sealed', 'Damaged', 'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored',
+           'FailureRecord', 'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord',
+           'SignalsRecord', 'AttackRecord', 'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types', 'read_plain',
+           'read_record', 'write_record', 'read_table', 'PictureRecord', 'OriginRecord', 'file_beside', 'read_origin',
+           'read_pictures', 'remedy', 'out_of_inodes']
 
 # %% ../nbs/47_records.ipynb #5b50b3ef
 import csv
@@ -81,7 +82,7 @@ def check_seal(path, record: dict, oldest: int = SCHEMA):
 # %% ../nbs/47_records.ipynb #cac53ffc
 KEY = r"^[0-9a-f]{1,64}$"
 FIXED = ("plan",) # names of records that are no hash
-STAGES = ("plan", "data", "attacks", "scores", "failures", "pictures", "targets", "features", "artefacts", "claims", "aside", "judge")
+STAGES = ("plan", "data", "attacks", "scores", "failures", "pictures", "targets", "features", "artefacts", "claims", "aside", "judge", "tests")
 
 def check_key(key, where="") -> str: # `key`, unchanged
     "Refuse a name that is neither a hexadecimal hash nor one of `FIXED`"
@@ -162,7 +163,10 @@ class CellRecord(Stored):
     recipe: Pairs = []
 
 # %% ../nbs/47_records.ipynb #d50e9305
-LATER = "coverage_lo coverage_hi adjusted forced training_leakage training_lo training_hi".split() # numbers that older rows lack
+LATER = ("coverage_lo coverage_hi adjusted forced training_leakage training_lo training_hi adjusted_lo adjusted_hi detectable "
+         "auc auc_lo auc_hi tpr_1 tpr_1_lo tpr_1_hi tpr_01 tpr_01_lo tpr_01_hi "
+         "signal signal_lo signal_hi signal_p signal_detectable p_seeds detectable_seeds signal_p_seeds signal_detectable_seeds permutations").split() # numbers that older rows lack
+WORDS = "tested_seeds version".split() # text that older rows lack
 FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() + LATER # columns of rows that hold numbers
 WHOLE = "size n seed update_size".split() # those that hold whole ones
 
@@ -182,10 +186,23 @@ class RowRecord(Stored):
     coverage_lo: Number | None = None
     coverage_hi: Number | None = None
     adjusted: Number | None = None
+    adjusted_lo: Number | None = None
+    adjusted_hi: Number | None = None
     forced: Number | None = None
+    detectable: Number | None = None
+    auc: Number | None = None
+    auc_lo: Number | None = None
+    auc_hi: Number | None = None
+    tpr_1: Number | None = None
+    tpr_1_lo: Number | None = None
+    tpr_1_hi: Number | None = None
+    tpr_01: Number | None = None
+    tpr_01_lo: Number | None = None
+    tpr_01_hi: Number | None = None
     seconds: Number | None = None
     metric: Text = ""
     features: Text = ""
+    version: Text = ""
 
 # %% ../nbs/47_records.ipynb #e6f8c2df
 class ScoreRecord(Stored):
@@ -193,6 +210,14 @@ class ScoreRecord(Stored):
     cell: CellRecord | None = None
     row: RowRecord
     effort: Seconds = 0.
+    near: Annotated[str, Field(max_length=2**28)] = "" # the distances that its tests need
+
+# %% ../nbs/47_records.ipynb #20cfcb56
+class SignalsRecord(Stored):
+    "What was tested when the rows were assembled: of each seed, and of all that `seeds` names together"
+    seeds: Text
+    own: dict[str, dict[str, Number | None]]
+    over: dict[str, Number | None]
 
 # %% ../nbs/47_records.ipynb #c971c39a
 class AttackRecord(Stored):
@@ -264,7 +289,7 @@ class PlanRecord(Stored):
         return self
 
 # %% ../nbs/47_records.ipynb #657363fc
-SCHEMAS = {"plan": PlanRecord, "data": DataRecord, "attacks": AttackRecord, "scores": ScoreRecord, "failures": FailureRecord}
+SCHEMAS = {"plan": PlanRecord, "data": DataRecord, "attacks": AttackRecord, "scores": ScoreRecord, "tests": SignalsRecord, "failures": FailureRecord}
 
 # %% ../nbs/47_records.ipynb #bad94263
 def check_types(path, value, kind):
@@ -369,6 +394,7 @@ class OriginRecord(Stored):
     pictures: list[PictureRecord]
     csv: Key | None = None # SHA-256 of the rows' file
     npz: Key | None = None # of the pictures'
+    distances: Key | None = None # of the distances'
     drlit: Text
     commit: Text
     torch: Text
@@ -384,7 +410,13 @@ class OriginRecord(Stored):
 ROWS_AGAIN = "write it again with `drlit report RUN --rows FOLDER`"
 
 # %% ../nbs/47_records.ipynb #65efa1f6
-def read_origin(path, # of the .csv; the other two files have its name
+FILES = {"csv": ".csv", "npz": ".npz", "distances": ".distances.npz"} # of rows, pictures and distances: how the names of their files end
+
+def file_beside(path, kind: str) -> Path: # path: of the .csv
+    "Where the other files of a folder of rows lie"
+    return Path(path).with_name(Path(path).name.removesuffix(".csv") + FILES[kind])
+
+def read_origin(path, # of the .csv; the other files have its name
                ) -> dict:
     "What `OriginRecord` holds, of rows that are whole; one of schema 1 is taken as it is"
     about = Path(path).with_suffix(".json")
@@ -393,12 +425,12 @@ def read_origin(path, # of the .csv; the other two files have its name
         except FileNotFoundError: raise Damaged(about, "is missing beside the rows") from None
         check_seal(about, origin, oldest=1)
         check_types(about, origin, OriginRecord)
-        for kind in ("csv", "npz"):
-            file = about.with_suffix(f".{kind}")
+        for kind in FILES:
+            file = file_beside(path, kind)
             if kind in origin and hashlib.sha256(read_file(file)).hexdigest() != origin[kind]: raise Damaged(file, "its content is not what was written (the checksum differs)")
     except Damaged as e: raise InputError(f"{str(e).partition(';')[0]}; {ROWS_AGAIN}") from None
     except FileNotFoundError as e: raise InputError(f"no file {e.filename}; {ROWS_AGAIN}") from None
-    return {k: v for k, v in origin.items() if k not in ("schema", "check", "csv", "npz")}
+    return {k: v for k, v in origin.items() if k not in ("schema", "check", *FILES)}
 
 # %% ../nbs/47_records.ipynb #9e02c391
 def read_pictures(path) -> dict: # name -> array; {} where the file is not there or of no use

@@ -15,7 +15,7 @@ from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
 from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
-from drlit.metrics.leakage import adjusted_coverage, class_interval, class_sums, heldout_gap, jackknife, levels, training_leakage_of
+from drlit.metrics.leakage import class_interval, class_sums, heldout_gap, image_scores, jackknife, levels, membership, signal_test, training_leakage_of
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.mirror import place
@@ -23,9 +23,9 @@ from drlit.models import ARCHS, Training, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, Sizes, check, pick, typed, types_of
 from drlit.profiles import Profile
-from drlit.records import FLOATS, LATER, STAGES, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
+from drlit.records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
 from drlit.targets import Recipe, model_key, pretraining, train_target
-from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, NotApplicable, TrainingType, keyed
+from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, ModelAccess, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge
 from drlit.taxonomy import NotApplicable
 from fastcore.basics import patch
@@ -39,7 +39,9 @@ from pathlib import Path
 from safetensors import safe_open
 from scipy.stats import t as student
 from types import ModuleType
+from typing import NamedTuple
 from unittest.mock import patch as swap
+import base64
 import drlit
 import errno
 import hashlib
@@ -59,6 +61,7 @@ import time
 import torch
 import traceback
 import uuid
+import zlib
 from drlit.bench import *
 
 

@@ -2,14 +2,14 @@
 
 from PIL import Image
 from dataclasses import asdict, dataclass, field
-from drlit.bench import CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, updates
+from drlit.bench import ALPHA, CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, WORDS, Store, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, unpack, updates
 from drlit.bench import COLUMNS
 from drlit.core import content_hash, csv_text, note, read_npz, readable, write_atomic, write_json, write_npz
 from drlit.data import DATASETS
 from drlit.metrics.leakage import adjusted_coverage
 from drlit.metrics.sample import METRICS
 from drlit.profiles import InputError, pick, profile, visible
-from drlit.records import ROWS_AGAIN, read_origin, read_pictures, read_table, sealed, slug
+from drlit.records import ROWS_AGAIN, file_beside, read_origin, read_pictures, read_table, sealed, slug
 from fastcore.basics import patch
 from fastcore.test import expect_fail
 from hashlib import sha256
@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from io import BytesIO
 from markupsafe import Markup
 from pathlib import Path
+from scipy.stats import chi2, ttest_1samp
+from scipy.stats import combine_pvalues
 from scipy.stats import t as student
 from unittest.mock import patch as mock
 import base64
@@ -40,25 +42,58 @@ def rows(**changes):
 
 
 # %% ../nbs/51_results.ipynb #e5726eee
+def first(t): return dict(zip(t.header, t.rows[0]))
+
+
+# %% ../nbs/51_results.ipynb #e5726eee
 def test_seeds_become_one_entry_with_the_valid_interval():
-    t = one_table("", rows(of=[dict(seed=s, value=v) for s, v in enumerate((.1, .3, .2))]))
-    assert t.rows == [["a", "mse ↓", "0.200 (0.100–0.300) [30%, 30–30%]", "10%", "60%", "", "0.110", "+0.010", "0.020"]] and t.notes == ["in parentheses: range over 3 seeds (mse)"]
-    assert one_table("", rows(of=[{}])).rows[0][2] == "0.100 (0.0900–0.120) [30%]"
+    t = one_table("", rows(of=[dict(seed=s, value=v, p=p) for s, v, p in zip(range(3), (.1, .3, .2), (.02, .5, .9))]))
+    half = 4.302653 * .1 / 3**.5 # t with 2 degrees of freedom; the values' standard deviation is .1
+    assert first(t)["100 images"] == f"0.200 ({number(.2 - half)} to {number(.2 + half)}) [30%]" and t.notes[0] == "in parentheses: 95 % over targets, t of 3 seeds (mse)"
+    two = one_table("", rows(of=[dict(seed=s, value=v) for s, v in enumerate((.1, .3))]))
+    assert first(two)["100 images"] == "0.200 [30%]" and two.notes[0] == "in parentheses: 2 seeds, no interval (mse)"
+    assert first(one_table("", rows(of=[{}])))["100 images"] == "0.100 [30%]" # an older row's ends hold the truth too rarely
+    assert first(one_table("", rows(of=[dict(version="bench 2")])))["100 images"] == "0.100 (0.0900–0.120) [30%]"
 
 
 # %% ../nbs/51_results.ipynb #e5726eee
 def test_the_interval_of_one_seed_is_named_by_the_metric():
-    t = one_table("", rows(of=[{}, dict(metric="fd@cifar100", features="common-cifar100"), dict(metric="kid")]))
-    assert t.notes[0] == "in parentheses: " + "; ".join(f"95 % {k} interval of the single seed ({m})" for k, m in (("bootstrap", "mse"), ("jackknife", "fd@cifar100"), ("standard-error", "kid")))
+    t = one_table("", rows(of=[dict(version="bench 2"), dict(metric="fd@cifar100", features="common-cifar100"), dict(metric="kid")]))
+    one = "over the classes of one reconstruction"
+    assert t.notes[0] == f"in parentheses: 95 % {one} (mse); 95 % {one}, at this n (fd@cifar100); 95 %, standard error of one reconstruction (kid)"
     assert "fd@cifar100: features of common-cifar100" in t.notes
+
+
+# %% ../nbs/51_results.ipynb #cef22ddd
+def test_one_p_per_entry():
+    p = lambda *of: first(one_table("", rows(of=[dict(seed=i, **k) for i, k in enumerate(of)])))["p"]
+    assert p(dict(p=.04)) == "0.040" # one seed: its own
+    assert p(dict(p=.04), dict(p=.5)) == f"{chi2.sf(-2 * math.log(.04 * .5), 4):.3f}" # Fisher's, where the seeds were not tested together
+    joint = dict(tested_seeds="0,1", p_seeds=.03)
+    assert p(joint, joint) == "0.030"
+    assert p(joint, joint, dict(p=.02)) != "0.030" # tested without the third seed
+    assert p(dict(joint, signal=.01, signal_p_seeds=.008), dict(joint, signal=.02, signal_p_seeds=.008)) == "0.008" # of the signal, where there is one
+    signals = dict(signal=.01), dict(signal=.02), dict(signal=.04)
+    assert p(*signals) == f"{ttest_1samp([.01, .02, .04], 0, alternative='greater').pvalue:.3f}"
+    wrong = one_table("", rows(of=[{}, dict(control="wrong_key", p=.99)]))
+    assert [dict(zip(wrong.header, r)).get("p", "") for r in wrong.rows] == ["", ""] # its p asks the wrong way; one seed's signal without distances has none
+
+
+# %% ../nbs/51_results.ipynb #cef22ddd
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([.01, .04, math.nan, .03]), [.03, .06, math.nan, .06])
+    assert holm([.5, .9]) == [1., 1.]
+    t = one_table("", rows(of=[dict(attack=a, p=p) for a, p in zip("abc", (.01, .04, .03))]))
+    assert [dict(zip(t.header, r))["Holm"] for r in t.rows] == ["0.030", "0.060", "0.060"]
+    assert "Holm: over the 3 tests of this table, 1 of which pass 0.05; 3 would without it, 0.2 by chance alone" in t.notes
 
 
 # %% ../nbs/51_results.ipynb #0f61b7f0
 def test_what_has_no_number_says_why():
     none = [dict(status="failed", error="ValueError: no"), dict(attack="b", status="not applicable", error="needs a key")]
     t = one_table("", rows(of=[*none, dict(attack="c"), dict(attack="c", seed=1, status="failed", error="late")]))
-    assert [r[2] for r in t.rows] == ["failed", "n/a", "0.100 (0.0900–0.120) [30%] 1 of 2 seeds"]
-    assert t.notes[1:] == ["failed: a: ValueError: no", "not applicable: b: needs a key", "failed: c: late"]
+    assert [r[2] for r in t.rows] == ["failed", "n/a", "0.100 [30%] 1 of 2 seeds"]
+    assert t.notes[2:] == ["failed: a: ValueError: no", "not applicable: b: needs a key", "failed: c: late"]
 
 
 # %% ../nbs/51_results.ipynb #daf5872a
@@ -71,6 +106,25 @@ def test_update_sets_get_their_own_table():
 def test_a_wide_table_continues_below():
     t = Table("t", ["name", "m", "one", "two"], [["x", "y", "1" * 30, "2" * 30]])
     assert max(map(len, t.text(50).splitlines())) <= 50 and "2" * 30 in t.text(50)
+
+
+# %% ../nbs/51_results.ipynb #5867b335
+def test_attacks_are_compared_on_the_same_draw():
+    base = [dict(attack="null_auxiliary_class", family="null", seed=s, gap=g) for s, g in enumerate((.02, .08, .03))]
+    noise = [dict(attack="null_noise", family="null", seed=s, adjusted=a, forced=0) for s, a in enumerate((.5, .4, .3))]
+    mine = [dict(seed=s, gap=g, adjusted=a, forced=0) for s, (g, a) in enumerate(zip((.03, .10, .02), (.6, .6, .6)))]
+    t = one_table("", rows(of=[*base, *noise, *mine]))
+    at = {r[0]: dict(zip(t.header, r)) for r in t.rows}
+    assert at["a"]["gap less labels'"].startswith("+0.0067 (") and at["a"]["less noise"].startswith("20% (") # means of .01, .02, -.01 and of .1, .2, .3
+    assert at["null_auxiliary_class (labels alone)"]["gap less labels'"] == at["null_noise"]["less noise"] == ""
+
+
+# %% ../nbs/51_results.ipynb #5867b335
+def test_a_page_shows_what_leaks_below():
+    t = one_table("", rows(of=[{}, dict(metric="fd", p=math.nan)]))
+    (first, at, all_rows), (second, leaks, told) = t.parts()
+    assert first.startswith("Closeness") and second.endswith("at 100 images") and {*at} | {*leaks} == {*range(2, len(t.header))} and not {*at} & {*leaks}
+    assert (all_rows, told) == ([0, 1], [0]) # a distance between sets has no test
 
 
 # %% ../nbs/51_results.ipynb #98b1dd76

@@ -16,7 +16,7 @@ from PIL import Image
 
 from drlit import core
 from drlit.attacks.base import attack
-from drlit.bench import CLOSED, COLUMNS, LATER, bench, collect, distances, open_run, sides
+from drlit.bench import CLOSED, COLUMNS, LATER, WORDS, bench, collect, distances, open_run, sides
 from drlit.claims import ledger, load_rows
 from drlit.cli import main
 from drlit.core import csv_text, read_json, read_npz, write_json, write_npz
@@ -34,7 +34,7 @@ TEXTS = ["attack", "data", "arch", "variant", "metric", "features", "error"]
 def row(**changes):
     usual = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09,
         hi=.12, coverage=.3, floor=.1,
-                 uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, seconds=1., status="ok", error="", update_size=0, **dict.fromkeys(LATER, np.nan))
+                 uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, seconds=1., status="ok", error="", update_size=0, **dict.fromkeys(LATER, np.nan), **dict.fromkeys(WORDS, ""))
     return usual | changes
 
 
@@ -61,7 +61,7 @@ class Reader(HTMLParser):
 
 
 HARMLESS = set(("html head meta title link style body h1 h2 h3 p strong em ol li form label select option input button output div table thead tr th tbody td "
-                "section img svg text line circle details summary code script span b").split())
+                "section img svg text line circle details summary code script span b dl dt dd").split())
 
 
 def check_page(html):
