@@ -506,13 +506,7 @@ def main(argv=None):
     except BrokenPipeError: # e.g. `drlit attacks | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("drlit: interrupted; the same command again continues from here", file=sys.stderr)
-        return 130
     except (InputError, OSError, *REMEDIES) as e:
         if os.environ.get("DRLIT_DEBUG") == "1": raise
         print(f"drlit: {one_line(e)}", file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__": sys.exit(main())

@@ -61,7 +61,7 @@ def process(home, environment):
     "Run the command in a process of its own"
     def run(*args, **more):
         more["env"] = {**environment, **more.pop("env", {})}
-        return subprocess.run([sys.executable, "-m", "drlit.cli", *map(str, args)], cwd=home, capture_output=True, text=True, encoding="utf-8", timeout=600, **more)
+        return subprocess.run([sys.executable, "-m", "drlit", *map(str, args)], cwd=home, capture_output=True, text=True, encoding="utf-8", timeout=600, **more)
     return run
 
 
@@ -284,7 +284,7 @@ def test_killed_and_continued(finished, environment, home, drl, tmp_path):
     "kill -9 at three moments; the last run ends with the table of an undisturbed one"
     folder = tmp_path / "killed"
     for scores in (1, 8, 20):
-        child = subprocess.Popen([sys.executable, "-m", "drlit.cli", "bench", "--out", str(folder)], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen([sys.executable, "-m", "drlit", "bench", "--out", str(folder)], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while child.poll() is None and len(list(folder.glob("scores/*.json"))) < scores: time.sleep(.005)
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
@@ -299,14 +299,15 @@ def test_killed_and_continued(finished, environment, home, drl, tmp_path):
 def test_interrupted_with_two_jobs_and_continued(finished, environment, home, drl, tmp_path):
     "Ctrl-C as a terminal sends it: to every process of the group"
     folder = tmp_path / "interrupted"
-    child = subprocess.Popen([sys.executable, "-m", "drlit.cli", "bench", "--out", str(folder), "--jobs", "2"], cwd=home, env=environment, start_new_session=True,
+    child = subprocess.Popen([sys.executable, "-m", "drlit", "bench", "--out", str(folder), "--jobs", "2"], cwd=home, env=environment, start_new_session=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while child.poll() is None and len(list(folder.glob("scores/*.json"))) < 3: time.sleep(.005)
     family = psutil.Process(child.pid).children(recursive=True)
     kept = {p: p.stat().st_mtime_ns for d in ("attacks", "scores") for p in (folder / d).glob("*.json")}
     os.killpg(child.pid, signal.SIGINT)
+    start = time.monotonic()
     said = child.stderr.read()  # to its end: nobody is left who could write there
-    assert child.wait() == 130 and len(family) >= 3
+    assert child.wait() == 130 and len(family) >= 3 and time.monotonic() - start < 4  # alone, 0.3 s
     assert said.splitlines()[-1] == "drlit: interrupted; the same command again continues from here" and "Traceback" not in said
     assert not psutil.wait_procs(family, 10)[1] and not list((folder / "claims").iterdir())
     assert (folder / "results.csv").is_file() and len(kept) >= 3 and {p: p.stat().st_mtime_ns for p in kept} == kept
@@ -561,7 +562,7 @@ def test_a_run_goes_on_from_rows_alone(finished, drl, tmp_path):
 
 
 def test_output_into_a_closed_pipe(environment):
-    done = subprocess.run(f"{sys.executable} -m drlit.cli attacks | head -1", shell=True, env=environment, capture_output=True, text=True)
+    done = subprocess.run(f"{sys.executable} -m drlit attacks | head -1", shell=True, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith("attack") and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 

@@ -442,7 +442,7 @@ def test_ctrl_c(mode, tmp_path):
         start = time.monotonic()
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=60)
-        assert time.monotonic() - start < 30 and "KeyboardInterrupt" in err
+        assert time.monotonic() - start < 10 and "KeyboardInterrupt" in err
     assert sum("choice" in r for r in lines(tmp_path)) == 30
 
 
