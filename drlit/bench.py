@@ -164,7 +164,7 @@ def inapplicable(cell: Cell) -> str: # "" where the cell can be computed
 def expand(names) -> list: # registered names
     "Attack names, with `all` and `nulls` written out, each once"
     every = attacks(nulls=True)
-    groups = {"all": every, "nulls": [a for a in every if a not in attacks()]}
+    groups = {"all": every, "nulls": [a for a in every if attack(a).family == "null"]}
     out = [a for n in names for a in groups.get(n) or [pick("attack", n, every)]]
     if not out: raise InputError("no attacks; name some, such as --attacks mi_face,nulls")
     return list(dict.fromkeys(out))
