@@ -18,6 +18,7 @@ def open_streams():
         try: os.fstat(number)
         except OSError as e:
             if e.errno == errno.EBADF: os.open(os.devnull, os.O_RDWR)  # it takes the lowest free number
+    if sys.stderr is None: sys.stderr = open(os.devnull, "w")  # `print` would take None for standard output
 
 
 def end_children():

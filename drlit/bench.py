@@ -11,9 +11,9 @@ __all__ = ['TAG', 'VERSION', 'CONTROLS', 'REFERENCE', 'CLOSED', 'VARIANTS', 'TAR
            'claims_in', 'place_claim', 'Workshop', 'made_by', 'commit', 'attack_cell', 'code_of', 'artefacts', 'sides',
            'comparable', 'distances', 'Kept', 'keep', 'matrices', 'classes_of', 'pack', 'unpack', 'sample_score',
            'score_samples', 'gap_test', 'told_apart', 'heldout_hits', 'ratio_interval', 'adjusted_of', 'score_set',
-           'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'open_run', 'record_data', 'known_data', 'sets_in',
-           'loading_in', 'asked', 'stub', 'has_key', 'version_of', 'add_training', 'Question', 'questions', 'answer',
-           'gap_over', 'add_signals', 'of_the_disk', 'Opening', 'plugged', 'elsewhere', 'handed', 'told',
+           'set_interval', 'Job', 'Run', 'check_plan', 'schedule', 'names_now', 'open_run', 'record_data', 'known_data',
+           'sets_in', 'loading_in', 'asked', 'stub', 'has_key', 'version_of', 'add_training', 'Question', 'questions',
+           'answer', 'gap_over', 'add_signals', 'of_the_disk', 'Opening', 'plugged', 'elsewhere', 'handed', 'told',
            'first_of_each', 'shown_of', 'beside', 'collect', 'plan_in', 'jobs_of', 'cell_of', 'row_of', 'write_results',
            'bench', 'updates', 'options_of', 'measured', 'unmeasured', 'timings', 'work_of', 'target_of',
            'pass_seconds', 'passes', 'closest', 'price', 'forecast', 'Status', 'survey', 'owner_of', 'reopen',
@@ -67,7 +67,7 @@ from .metrics.sample import METRICS, nearest, pairwise
 from .mirror import place
 from .models import ARCHS, Training, build, model_files, training_for
 from .profiles import InputError, Profile, Sizes, check, pick, typed, types_of
-from .records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
+from .records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, table_text, write_record
 from .targets import Recipe, model_key, pretraining, train_target
 from .taxonomy import GRANTS, DatasetAccess, Knowledge, ModelAccess, NotApplicable, TrainingType, keyed
 
@@ -958,6 +958,15 @@ def schedule(p: Profile, shop: Workshop, device="cpu", grants=()) -> list: # of 
         jobs.append(Job(cell, family, why, key, {m: "" if why else score_key(cell, key, m, how[m]) for m in p.metrics}, data.source, p.permutations))
     return jobs
 
+# %% ../nbs/50_bench.ipynb #319cdf73
+def names_now(cells, # of plans
+              hashes: dict, # name of a data set -> content hash
+              how: dict, # metric -> all that `score_key` may be asked for: names of features, or numbers of permutations
+             ) -> set:
+    "The names of answers by the code as it is: an answer of another name was computed by other code"
+    keys = [(c, attack_key(c, hashes[c.data], hashes.get(c.similar, ""))) for c in cells if not inapplicable(c)]
+    return {score_key(c, key, m, h) for c, key in keys for m, every in how.items() for h in every}
+
 # %% ../nbs/50_bench.ipynb #78f1b558
 RECORDS = "plan/*", "data/*", "attacks/*.json", "scores/*", "failures/*", "tests/*" # what plans and tables read
 
@@ -1482,7 +1491,7 @@ def write_results(folder, # or an address
     where = place(folder)
     frame = collect(where, compute)
     if compute: where.send()
-    write_atomic(where.root/"results.csv", csv_text(frame[[*COLUMNS, "update_size"]]))
+    write_atomic(where.root/"results.csv", table_text(frame[[*COLUMNS, "update_size"]]))
     timed = frame.loc[frame.status == "ok", [*CELL, "seconds"]]
     write_atomic(where.root/"timings.csv", csv_text(timed, float_format="%.4g"))
     for name in ("results.csv", "timings.csv"): where.send(name, anew=True)

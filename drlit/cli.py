@@ -13,6 +13,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 import drlit
+from drlit.__main__ import say
 from drlit.profiles import Count, InputError, Name, Permutations, Seed, parsed, profile, read_grid, shown, visible
 
 ABOUT = "Data reconstruction attacks against machine learning models: attack a trained model, score what comes back, and see how much of it is signal."
@@ -103,6 +104,7 @@ def bench(args):
     workers = engine(args.engine, args.jobs, args.address, args.cpus_per_cell, args.gpus_per_cell, args.retries, ["drlit.bench"])
     from drlit.bench import bench as measure
     from drlit.bench import open_run
+    apart(args.out, "--out", images=[d for p in plans(args) for d in (p.data, p.similar)])
     where = dict(device=args.device, grants=args.grants or (), data_root=args.data_root, download=args.download, known=args.known,
                  loading=dict(side=args.side, classes=args.classes, publishable=args.publishable or None))
     if args.dry_run: return show_plan(open_run(plans(args), args.out, **where, dry=True), args.jobs)
@@ -117,6 +119,20 @@ def plans(args):
     if args.grid: return [replace(p, **changes) for p in read_grid(args.grid)]
     if args.data is not None and args.similar is None: changes["similar"] = ""
     return [replace(profile(args.profile or "quick"), **changes)]
+
+
+def apart(out, option, folders=(), images=()):
+    "Refuse a place whose files would be taken for what lies in one of these folders, for pictures, or for a run's records"
+    from drlit.mirror import is_url
+    from drlit.records import STAGES
+    if out is None or is_url(out): return
+    here, within = Path(out).resolve(), lambda a, b: b in (a, *a.parents)
+    for root in here.parents:
+        if (root / "plan" / "plan.json").is_file() and here.relative_to(root).parts[0] in STAGES: raise InputError(f"{option} {shown(out)} lies among the records of the run {root}; name a folder of its own")
+    for d in images:
+        if d and not is_url(d) and (d := Path(d).resolve()).is_dir() and (within(here, d) or any(within(d, here / s) for s in STAGES)): raise InputError(f"{option} {shown(out)}: its files would mix with the pictures in {d}; name a folder of its own")
+    for d in folders:
+        if here == Path(d).resolve(): raise InputError(f"{option} {shown(out)}: its files would mix with those that are read there; name a folder of its own")
 
 
 def duration(seconds):
@@ -161,13 +177,26 @@ def status(args):
     import time
 
     from drlit.bench import reopen, survey
-    live = sys.stdout.isatty() and not args.once
+    live, told = sys.stdout.isatty() and not args.once, False
     while True:
-        s = survey(reopen(args.folder))
+        run = reopen(args.folder)
+        s = survey(run)
+        if s.states and not told: told = say_old(run, s, args.folder)
         if live: print("\033[H\033[2J", end="")
         print(describe(s, args.folder), flush=True)
         if not live or not s.counts.get("missing", 0) + s.counts.get("running", 0): return 1 if s.counts.get("failed") else 0
         time.sleep(args.every)
+
+
+def say_old(run, s, folder):
+    "Say which finished cells other code computed, by their sample-level scores; True"
+    import pandas as pd
+
+    from drlit.bench import set_level
+    from drlit.report import about_in, say_outdated
+    rows = [dict(attack=j.cell.attack, metric=m, key=key, features="", status=state) for j, state in zip(run.jobs, s.states) for m, key in j.scores.items() if not set_level(m)]
+    say_outdated(pd.DataFrame(rows, columns=["attack", "metric", "key", "features", "status"]), about_in(run.store.root), folder)
+    return True
 
 
 def describe(s, folder):
@@ -200,7 +229,7 @@ def finish(frame, out):
 def failures(frame):
     "Count the rows that failed; the exit code"
     failed = frame[frame.status == "failed"]
-    if len(failed): print(visible(f"drlit: {len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again"), file=sys.stderr)
+    if len(failed): say(visible(f"{len(failed)} rows failed; the first: {failed.iloc[0].attack}: {failed.iloc[0].error}; --retry-failed tries again"))
     return 1 if len(failed) else 0
 
 
@@ -209,16 +238,19 @@ def report(args):
     from drlit.bench import RECORDS
     from drlit.mirror import place
     from drlit.profiles import pick
-    from drlit.report import WRITERS, results_of, write_rows
+    from drlit.report import WRITERS, results_of, say_outdated, write_rows
     from drlit.report import report as write
     for f in args.format: pick("format", f, WRITERS)
     where = place(args.folder)
+    read = where.root.parent if where.root.is_file() else where.root
+    apart(args.rows, "--rows", [read]), apart(args.out, "--out", [] if (read / "plan").is_dir() else [read])
     where.bring(*RECORDS, "pictures/*")
     if args.rows:
         paths, n = write_rows(where.root, args.rows)
         print(f"{n} finished rows: {', '.join(map(str, paths))}; beside each its origin (.json) and the pictures of Figure 1 (.npz)")
         return 0
     results = results_of(where.root)
+    say_outdated(results.frame, results.about, args.folder)
     text, files = write(where.root, results, args.format, args.out)
     if not args.out: where.send("*", anew=True)
     names = {"html": "report", "csv": "results"}
@@ -251,6 +283,7 @@ def judge(args):
     "drlit judge"
     from drlit.judge import Embedded, Endpoint, Protocol, ask, keep, panel_of, replies_folder, tokens
     protocol = Protocol(args.votes, args.mode, args.order, **({"question": args.question} if args.question is not None else {}))
+    apart(args.out, "--out", args.run)
     folder = replies_folder(args.run[0], args.out)
     limits = {k: getattr(args, k) for k in ("base_url", "concurrency", "rpm", "image_size", "price", "budget", "timeout", "send_all") if getattr(args, k) is not None}
     judge = Endpoint(args.model, extra=dict(args.set or ()), **limits) if args.model else Embedded(args.metric)
@@ -259,7 +292,7 @@ def judge(args):
     if args.model:
         n, each = sum(len(p) for p in panels) * protocol.votes * (1 if protocol.mode == "all" else len(panels[0].options) * (len(panels[0].options) - 1) // 2), tokens(panels[0], protocol, judge.image_size)
         price = f", at most {n * judge.worst(panels[0], protocol):.2f} dollars if each is answered at once" if judge.price else ""
-        print(f"drlit: {n} questions of about {each} tokens{price}; what was answered before is not asked again", file=sys.stderr)
+        say(f"{n} questions of about {each} tokens{price}; what was answered before is not asked again")
     found = [ask(judge, p, protocol, folder) for p in panels]
     if all(v.counts.sum() for v in found): keep(found, folder)
     return show_verdicts(found, args.json)
@@ -273,22 +306,26 @@ def show_verdicts(found, as_json):
     table = pd.concat([tally(v) for v in found], ignore_index=True)
     ranks = pd.concat([ranking(v).assign(source=v.source) for v in found], ignore_index=True)
     bias = [] if found[0].protocol.order == "fixed" else [dict(source=v.source, **vars(position_bias(v))) for v in found]
-    open_ = [int((v.frame.choice < 0).sum()) for v in found]
+    open_, seen = [int((v.frame.choice < 0).sum()) for v in found], lambda t: t.map(lambda x: visible(x) if isinstance(x, str) else x)
     if as_json: print(json.dumps(dict(tally=table.to_dict("records"), ranking=ranks.to_dict("records"), bias=bias, unanswered=open_, faults=[dict(v.faults) for v in found], dollars=sum(v.spent for v in found)), indent=1))
     else:
-        print(table.round(3).to_string(index=False), "", ranks.round(2).to_string(index=False), sep="\n")
-        for b in bias: print(f"\n{b['source']}: share of each place {', '.join(f'{s:.2f}' for s in b['shares'])}; p = {b['p']:.2g} that no place is preferred", end="")
+        print(seen(table.round(3)).to_string(index=False), "", seen(ranks.round(2)).to_string(index=False), sep="\n")
+        for b in bias: print(f"\n{visible(b['source'])}: share of each place {', '.join(f'{s:.2f}' for s in b['shares'])}; p = {b['p']:.2g} that no place is preferred", end="")
         print("\nn_major: targets won (ties shared); n_unanimous: all votes equal; pred_rate: share of all votes, with a 95 % bootstrap interval over targets; refused: share of an option's questions that were refused at least once; strength: freed of the place.\n"
               "Each candidate was chosen with the private image in hand: read a row beside its control, such as --controls null_noise.")
         for v, n in zip(found, open_):
-            if n or v.faults: print(f"{v.source}: {n} questions without an answer; faults {dict(v.faults)}; {v.spent:.2f} dollars")
+            if n or v.faults: print(f"{visible(v.source)}: {n} questions without an answer; faults {dict(v.faults)}; {v.spent:.2f} dollars")
     return 1 if any(open_) else 0
 
 
 def claims(args):
     "drlit claims"
     from drlit.claims import LEDGER, ledger, load_rows
-    found = ledger(load_rows(args.run) if args.run else None)
+    from drlit.mirror import place
+    from drlit.report import about_in, say_outdated
+    rows = load_rows(args.run) if args.run else None
+    if rows is not None: say_outdated(rows, about_in(place(args.run).root), args.run)
+    found = ledger(rows)
     if args.json: print(json.dumps([{k: getattr(v, k) for k in ("id", "verdict", "figure", "interval", "p", "scale", "about", "published", "decides", "claim")} for v in found], indent=1))
     else:
         from drlit.report import number
@@ -488,8 +525,7 @@ def one_line(error):
     return visible(str(error).strip() if isinstance(error, InputError) else " ".join(str(error).split()))
 
 
-def note(message, category, *rest, **more):
-    print(visible(f"drlit: note: {' '.join(str(message).split())}"), file=sys.stderr)
+def note(message, category, *rest, **more): say(visible(f"note: {' '.join(str(message).split())}"))
 
 
 def main(argv=None):
@@ -497,9 +533,14 @@ def main(argv=None):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
     try:
+        if sys.stdout is None: raise InputError("standard output is closed, so the answer would be lost; send it to a file, or to /dev/null")
+        if not os.path.exists(os.curdir): raise InputError("the current folder is gone; change to one that exists")
         with warnings.catch_warnings():
             warnings.showwarning = note
-            args = parse(list(sys.argv[1:] if argv is None else argv))
+            try: args = parse(list(sys.argv[1:] if argv is None else argv))
+            except SystemExit: # after --help or --version
+                sys.stdout.flush()
+                raise
             code = args.do(args)
         if sys.stdout is not None: sys.stdout.flush() # so that a full disk or a closed pipe is noticed here
         return code
@@ -508,5 +549,5 @@ def main(argv=None):
         return 0
     except (InputError, OSError, *REMEDIES) as e:
         if os.environ.get("DRLIT_DEBUG") == "1": raise
-        print(f"drlit: {one_line(e)}", file=sys.stderr)
+        say(one_line(e))
         return 2

@@ -7,15 +7,15 @@ __all__ = ['TAG', 'VERSION', 'QUESTION', 'MOST_VOTES', 'FORMAT', 'REFUSED', 'QUE
            'THOUGHT', 'LONGEST', 'BESIDE', 'NUMBER', 'MOST', 'EXPLICIT', 'BUSY', 'DOWN', 'FAULTS', 'CHECK', 'PASSING',
            'HINTS', 'LIMIT', 'MOST_TOKENS', 'PART', 'HEADER', 'SECRET', 'DEFAULT', 'RANGES', 'OURS', 'REPLY_LIMITS',
            'MOST_SAID', 'FIELDS', 'JUDGED', 'Panel', 'best_of', 'panel', 'check_asking', 'Protocol', 'Query',
-           'order_of', 'queries', 'Replies', 'whole_lines', 'is_reply', 'check_journal', 'Journal', 'Embedded', 'Votes',
-           'slug', 'ask', 'votes_of', 'resampled', 'share', 'refusals', 'tally', 'even', 'png_uri', 'message', 'spoken',
-           'whole_numbers', 'explicit', 'read_answer', 'asked_wait', 'pause', 'Fault', 'longest_row', 'fault_of',
-           'CallFault', 'connection_fault', 'tls_sentence', 'hint_of', 'limited', 'as_json', 'sentence_of', 'refused',
-           'said_in', 'tokens', 'Purse', 'tokens_used', 'Pace', 'spellings', 'hidden', 'one_line', 'key_of',
-           'check_model', 'shown_address', 'chat_address', 'check_number', 'check_endpoint', 'EndpointSettings',
-           'in_a_thread', 'request_of', 'Client', 'Workers', 'Verdicts', 'Session', 'Endpoint', 'Bias', 'position_bias',
-           'ranking', 'majority', 'fleiss_kappa', 'cohen_kappa', 'cells_of', 'one_per_option', 'panel_of', 'shared_by',
-           'common', 'rows_of', 'keep', 'replies_folder']
+           'order_of', 'queries', 'Replies', 'whole_lines', 'is_reply', 'check_journal', 'Journal', 'metric_code',
+           'Embedded', 'Votes', 'slug', 'ask', 'votes_of', 'resampled', 'share', 'refusals', 'tally', 'even', 'png_uri',
+           'message', 'spoken', 'whole_numbers', 'explicit', 'read_answer', 'asked_wait', 'pause', 'Fault',
+           'longest_row', 'fault_of', 'CallFault', 'connection_fault', 'tls_sentence', 'hint_of', 'limited', 'as_json',
+           'sentence_of', 'refused', 'said_in', 'tokens', 'Purse', 'tokens_used', 'Pace', 'spellings', 'hidden',
+           'one_line', 'key_of', 'check_model', 'shown_address', 'chat_address', 'check_number', 'check_endpoint',
+           'EndpointSettings', 'in_a_thread', 'request_of', 'Client', 'Workers', 'Verdicts', 'Session', 'Endpoint',
+           'Bias', 'position_bias', 'ranking', 'majority', 'fleiss_kappa', 'cohen_kappa', 'cells_of', 'one_per_option',
+           'panel_of', 'shared_by', 'common', 'rows_of', 'keep', 'replies_folder']
 
 # %% ../nbs/61_judge.ipynb #a1313dbd
 import asyncio
@@ -63,11 +63,12 @@ from torch import Tensor
 # %% ../nbs/61_judge.ipynb #7c8ab146
 from .attacks.base import attack as attack_of
 from .bench import sets_in, sha256_of
-from .core import as_images, content_hash, generator, note, progress, read_json, read_npz, write_atomic
+from .core import as_images, code_key, content_hash, generator, note, progress, read_json, read_npz, write_atomic
 from .data import ImageSet, load_images, split
 from .definitions import Reconstruction
 from .metrics.sample import METRICS, nearest, pairwise
 from .profiles import InputError, pick
+from .records import read_table, table_text
 
 # %% ../nbs/61_judge.ipynb #4b2ed447
 TAG, VERSION = "judge", 1 # of what this module computes
@@ -295,12 +296,19 @@ class Journal(Replies):
         if self.file: self.file.close()
         if self.path: self.owner.release()
 
+# %% ../nbs/61_judge.ipynb #986140b2
+def metric_code(metric: str) -> dict: # empty as long as its version is 1
+    "What names the code behind a metric"
+    code = code_key("drlit.metrics.sample", *[f for f in vars(METRICS[pick("metric", metric, METRICS)]).values() if callable(f)])
+    return {"code": code} if code else {}
+
 # %% ../nbs/61_judge.ipynb #774f59a1
 @dataclass
 class Embedded:
     "A perceptual metric as the judge; ties are broken by lot"
     metric: str = "ssim" # one of `METRICS`
     name = property(lambda self: f"embedded-{self.metric}")
+    asked = property(lambda self: metric_code(self.metric)) # enters the journal's name
 
     def vote(self, todo, p: Panel, protocol: Protocol, journal: Journal):
         "Answer with the place of the nearest candidate"
@@ -1248,9 +1256,9 @@ def keep(found, # of Votes on panels of a run
     "Add tallies to the table of a folder"
     path, new = Path(folder)/"tallies.csv", [rows_of(v) for v in found]
     if path.is_symlink(): raise InputError(f"{path} is a link; move it away, or name another folder with --out")
-    old = [pd.read_csv(path, keep_default_na=False, na_values=[""])] if path.is_file() else [] # "null" is a family
+    old = [read_table(path, JUDGED, sparse=True)] if path.is_file() else []
     rows = pd.concat([*old, *new]).drop_duplicates(JUDGED[:JUDGED.index("value")], keep="last")
-    return write_atomic(path, rows.to_csv(index=False, float_format="%.6g"))
+    return write_atomic(path, table_text(rows, float_format="%.6g"))
 
 # %% ../nbs/61_judge.ipynb #abff5f00
 def replies_folder(run, out=None) -> Path: # run: the first run's folder; out: a folder that was named

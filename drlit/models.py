@@ -7,8 +7,9 @@ __all__ = ['MOBILE', 'ARCHS', 'TAG', 'VERSION', 'NORMS', 'INITS', 'OPTIMIZERS', 
            'Normalise', 'he_init', 'vgg16', 'stage', 'resnet18', 'mobilenet_v2', 'conv_bn', 'cnn', 'mlp',
            'homogeneous_mlp', 'lenet_sigmoid', 'Arch', 'Classifier', 'reinitialise', 'check_spec', 'build', 'Training',
            'is_done', 'logits', 'accuracy', 'evaluate', 'batches', 'has_live_bn', 'training_for', 'check_fit',
-           'run_epoch', 'History', 'fit', 'model_files', 'save_model', 'load_state', 'load_model', 'halvings', 'up',
-           'Decoder', 'crop', 'decoder', 'Critic', 'down', 'critic', 'hook_tables', 'unhooked', 'swept']
+           'run_epoch', 'History', 'fit', 'model_files', 'save_model', 'load_state', 'described', 'load_model',
+           'halvings', 'up', 'Decoder', 'crop', 'decoder', 'Critic', 'down', 'critic', 'hook_tables', 'unhooked',
+           'swept']
 
 # %% ../nbs/21_models.ipynb #58af9761
 import hashlib
@@ -383,13 +384,26 @@ def load_state(path, # without suffix
     try: return st_load(data), info
     except SafetensorError as e: raise InputError(f"{weights} is not a safetensors file ({e}); delete it and train again") from None
 
+# %% ../nbs/21_models.ipynb #ee0171db
+def described(path, info: dict) -> tuple: # (arguments of `build`, dtype, {name: shape}); path: of the JSON
+    "The network that a checkpoint's JSON describes; its weights take no memory yet, however large they are said to be"
+    try:
+        spec, dtype = {**info["spec"], "shape": tuple(info["spec"]["shape"])}, {"float32": torch.float32, "float64": torch.float64}[info["dtype"]]
+        with torch.device("meta"): return spec, dtype, {k: v.shape for k, v in build(**spec).state_dict().items()}
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as e:
+        raise InputError(f"{path} describes no network ({type(e).__name__}: {' '.join(str(e).split())[:200]}); delete it and train again") from None
+
 # %% ../nbs/21_models.ipynb #eca4fa33
 def load_model(path) -> tuple: # (the model in evaluation mode, its meta)
     "Build the model that a checkpoint describes and load its weights"
     state, info = load_state(path)
-    model = build(**{**info["spec"], "shape": tuple(info["spec"]["shape"])}).to(getattr(torch, info["dtype"]))
+    weights, about = model_files(path)
+    spec, dtype, shapes = described(about, info)
+    if odd := [k for k in {**shapes, **state} if k not in shapes or k not in state or shapes[k] != state[k].shape]:
+        raise InputError(f"{weights}: {odd[0]} is not as {about.name} describes the network; delete both and train again")
+    model = build(**spec).to(dtype)
     model.load_state_dict(state)
-    return model, info["meta"]
+    return model, info.get("meta", {})
 
 # %% ../nbs/21_models.ipynb #f2c505b5
 def halvings(height: int, width: int, # pixels

@@ -8,8 +8,8 @@ __all__ = ['SCHEMA', 'KEY', 'FIXED', 'STAGES', 'Key', 'Text', 'Whole', 'Positive
            'checksum', 'sealed', 'Damaged', 'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored',
            'FailureRecord', 'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord',
            'SignalsRecord', 'AttackRecord', 'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types', 'read_plain',
-           'read_record', 'write_record', 'read_table', 'PictureRecord', 'OriginRecord', 'file_beside', 'read_origin',
-           'read_pictures', 'remedy', 'out_of_inodes']
+           'read_record', 'write_record', 'read_table', 'table_text', 'PictureRecord', 'OriginRecord', 'file_beside',
+           'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
 
 # %% ../nbs/47_records.ipynb #5b50b3ef
 import csv
@@ -29,7 +29,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # %% ../nbs/47_records.ipynb #7a025e20
-from .core import content_hash, read_file, read_npz, readable, write_json
+from .core import content_hash, csv_text, read_file, read_npz, readable, write_json
 from .profiles import InputError
 
 # %% ../nbs/47_records.ipynb #24050bd7
@@ -366,7 +366,13 @@ def read_table(path, # or an open binary file
     if lacking := [c for c in columns if c not in frame]: raise InputError(f"{path} has no column {lacking[0]!r}; give a results.csv that drlit wrote")
     frame = readable(frame)
     if "schema" in frame and len(frame): check_version(path, {"schema": int(_numbers(path, frame, "schema", True, False).max())}, 1)
+    frame = frame.drop(columns="schema", errors="ignore")
     return frame.assign(**{c: _numbers(path, frame, c, c in WHOLE, sparse) for c in frame if c in FLOATS or c in WHOLE}).reset_index(drop=True)
+
+# %% ../nbs/47_records.ipynb #197754dc
+def table_text(frame: pd.DataFrame, **how) -> str:
+    "What `read_table` reads: CSV whose last column is the schema version"
+    return csv_text(frame.assign(schema=SCHEMA), **how)
 
 # %% ../nbs/47_records.ipynb #f30c2eed
 class PictureRecord(Stored):

@@ -10,11 +10,11 @@ __all__ = ['NAMING', 'SHOWN', 'BESIDE', 'LEAKS', 'SECTIONS', 'KEYS', 'MADE', 'PI
            'beyond', 'command', 'origins', 'table2', 'legend', 'columns_said', 'provenance', 'device_of_plan',
            'finished', 'smallest', 'lines_of', 'gallery', 'write_rows', 'kept_in', 'pack', 'pack_one',
            'write_distances', 'read_distances', 'read_csv', 'check_rows', 'one_version', 'together', 'Results',
-           'read_rows', 'arrays_of', 'check_data', 'results_of', 'some_rows', 'book_results', 'rows_of', 'title_of',
-           'figure1', 'points', 'pearson', 'jackknife', 'agreement', 'correlations', 'spread', 'figure2_table',
-           'targets_of', 'figure2', 'signals', 'escaped', 'parquet', 'tex', 'png', 'picture', 'pictures', 'chart',
-           'charts', 'origin', 'devices', 'public', 'figures', 'headline', 'hashed', 'rendered', 'page', 'report',
-           'score_table']
+           'read_rows', 'arrays_of', 'check_data', 'results_of', 'some_rows', 'book_results', 'outdated',
+           'say_outdated', 'about_in', 'rows_of', 'title_of', 'figure1', 'points', 'pearson', 'jackknife', 'agreement',
+           'correlations', 'spread', 'figure2_table', 'targets_of', 'figure2', 'signals', 'escaped', 'parquet', 'tex',
+           'png', 'picture', 'pictures', 'chart', 'charts', 'origin', 'devices', 'public', 'figures', 'headline',
+           'hashed', 'rendered', 'page', 'report', 'score_table']
 
 # %% ../nbs/51_results.ipynb #de2c2b08
 import base64
@@ -22,7 +22,7 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from importlib.resources import files
 from importlib.util import find_spec
@@ -41,13 +41,13 @@ from scipy.stats import combine_pvalues
 from scipy.stats import t as student
 
 # %% ../nbs/51_results.ipynb #0e808f2c
-from .bench import ALPHA, CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, WORDS, Store, check_closed, collect, jobs_of, options_of, plan_in, set_level, shown_of, unpack, updates
-from .core import content_hash, csv_text, note, read_npz, readable, write_atomic, write_json, write_npz
+from .bench import ALPHA, CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, WORDS, Store, check_closed, collect, grid as cells_of, jobs_of, names_now, options_of, plan_in, set_level, shown_of, unpack, updates
+from .core import content_hash, note, read_npz, readable, write_atomic, write_json, write_npz
 from .data import DATASETS
 from .metrics.leakage import adjusted_coverage
 from .metrics.sample import METRICS
-from .profiles import InputError, pick, profile, visible
-from .records import ROWS_AGAIN, file_beside, read_origin, read_pictures, read_table, sealed, slug
+from .profiles import InputError, Profile, pick, profile, visible
+from .records import ROWS_AGAIN, file_beside, read_origin, read_pictures, read_table, sealed, slug, table_text
 
 # %% ../nbs/51_results.ipynb #7c788167
 def name_of(attack: str, control: str = "none") -> str:
@@ -488,7 +488,7 @@ def pack_one(rows: pd.DataFrame, about: dict, shown: list, stem: Path, kept: dic
     write_npz(file_beside(path, "npz"), **arrays)
     index = [{k: content_hash(v)[:16] if k in PICTURED else v for k, v in p.items()} for p in shown]
     plans = [p for p in about["plans"] if p["data"] in set(rows.data)] or about["plans"]
-    text = csv_text(rows, float_format="%.7g")
+    text = table_text(rows, float_format="%.7g")
     sums = dict(csv=sha256(text.encode()).hexdigest(), npz=sha256(file_beside(path, "npz").read_bytes()).hexdigest())
     mine = {k: kept[k] for k in rows.get("key", ()) if k in kept}
     if mine: sums["distances"] = sha256(write_distances(file_beside(path, "distances"), mine).read_bytes()).hexdigest()
@@ -609,6 +609,39 @@ def book_results(name: str = "book") -> Results: # empty as long as the book has
     "The rows of the book's own runs: `book` of `benchmarks/book.toml`, `signal` of `benchmarks/signal.toml`"
     here = Path(str(files("drlit")))/"results"/"bench"/name
     return read_rows(here) if list(here.glob("*.csv")) else Results(pd.DataFrame(columns=list(COLUMNS)))
+
+# %% ../nbs/51_results.ipynb #6ebe5d4a
+def outdated(frame: pd.DataFrame, # rows with the names of their answers; others tell nothing
+             about: dict, # as in `Results`
+            ) -> dict: # attack -> rows
+    "How many finished rows of each attack were computed by other code than the one in use"
+    if "key" not in frame or not about: return {}
+    ok, now = frame[(frame.status == "ok") & (frame.key.fillna("") != "")], set() # a tally has no name
+    extractors = {f.partition("; n=")[0] for f in ok.features[ok.metric.map(set_level) != ""]}
+    for a in about.values():
+        hashes = {source: d["hash"] for source, d in a["data"].items()}
+        for p in (Profile(**p) for p in a["plans"]):
+            cells = [replace(c, device=d) for c in cells_of(p, grants=a["grants"]) for d in a["device"].split(", ")]
+            now |= names_now(cells, hashes, {m: extractors if set_level(m) else {p.permutations} for m in p.metrics})
+    return ok.attack[~ok.key.isin(now)].value_counts(sort=False).to_dict()
+
+# %% ../nbs/51_results.ipynb #648c8bba
+def say_outdated(frame: pd.DataFrame, about: dict, where) -> dict: # what `outdated` counts
+    "Say which rows are old, and what computes them anew"
+    try: old = outdated(frame, about)
+    except InputError as e: return note(f"{where}: whether its rows are those of the drlit in use cannot be told ({e})")
+    by = ", ".join(dict.fromkeys(f"drlit {a['drlit']}" + f" (commit {a['commit']})" * bool(a["commit"]) for a in about.values()))
+    again = "; ".join(dict.fromkeys(command(p, a["grants"]) for a in about.values() for p in a["plans"][:1]))
+    counts = ", ".join(f"{n} of {a}" for a, n in old.items())
+    if old: note(f"{where}: {sum(old.values())} rows were computed by other code than the one in use ({counts}), by {by}; computed anew by: {again}")
+    return old
+
+# %% ../nbs/51_results.ipynb #3e540695
+def about_in(where) -> dict: # as in `Results`
+    "What stands beside the rows of a run, or of a folder of rows; nothing beside a results.csv"
+    path = Path(where)
+    if (path/"plan").is_dir(): return {path.resolve().name: provenance(plan_in(path))}
+    return {p.stem: read_origin(p) for p in sorted(path.glob("*.csv"))}
 
 # %% ../nbs/51_results.ipynb #c7ebc059
 BASE = ("null", "reference") # families that do not attack
@@ -892,7 +925,7 @@ def page(results: Results, details=(), tables=None) -> str: # HTML; details: wha
 # %% ../nbs/51_results.ipynb #e82ad683
 WRITERS = { # format -> (name of the file, what is in it)
     "html": ("report.html", page),
-    "csv": ("results.csv", lambda results: csv_text(results.frame.drop(columns=["seconds", "key"], errors="ignore"))),
+    "csv": ("results.csv", lambda results: table_text(results.frame.drop(columns=["seconds", "key"], errors="ignore"))),
     "parquet": ("results.parquet", parquet),
     "latex": ("tables.tex", tex),
 }

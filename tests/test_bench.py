@@ -23,7 +23,7 @@ from drlit.models import ARCHS, Training, build, model_files, training_for
 from drlit.profiles import InputError
 from drlit.profiles import InputError, Profile, Sizes, check, pick, typed, types_of
 from drlit.profiles import Profile
-from drlit.records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, write_record
+from drlit.records import FLOATS, LATER, ROWS_AGAIN, STAGES, WORDS, ClaimRecord, Damaged, check_key, check_types, parse, read_origin, read_plain, read_record, read_table, slug, table_text, write_record
 from drlit.targets import Recipe, model_key, pretraining, train_target
 from drlit.taxonomy import GRANTS, DatasetAccess, Knowledge, ModelAccess, NotApplicable, TrainingType, keyed
 from drlit.taxonomy import Knowledge

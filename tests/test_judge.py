@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from drlit.attacks.base import attack as attack_of
 from drlit.bench import sets_in, sha256_of
-from drlit.core import as_images, content_hash, generator, note, progress, read_json, read_npz, write_atomic
+from drlit.core import as_images, code_key, content_hash, generator, note, progress, read_json, read_npz, write_atomic
 from drlit.data import ImageSet
 from drlit.data import ImageSet, load_images, split
 from drlit.definitions import Reconstruction
 from drlit.metrics.sample import METRICS, nearest, pairwise
 from drlit.profiles import InputError
 from drlit.profiles import InputError, pick
+from drlit.records import read_table, table_text
 from email.utils import parsedate_to_datetime
 from filelock import FileLock, Timeout
 from functools import cached_property
