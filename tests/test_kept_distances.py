@@ -13,7 +13,25 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from drlit.bench import (
-    WORDS, Cell, Question, answer, bench, classes_of, collect, gap_over, jobs_of, keep, matrices, pack, plan_in, questions, ratio_interval, sample_score, score_samples, told_apart, unpack,
+    WORDS,
+    Cell,
+    Question,
+    answer,
+    bench,
+    classes_of,
+    collect,
+    gap_over,
+    jobs_of,
+    keep,
+    matrices,
+    pack,
+    plan_in,
+    questions,
+    ratio_interval,
+    sample_score,
+    score_samples,
+    told_apart,
+    unpack,
 )
 from drlit.core import read_json, read_npz, write_json, write_npz
 from drlit.data import ImageSet
@@ -179,8 +197,8 @@ def test_label_free_seeds_are_permuted_within_the_classes_of_their_images():
 
 
 def rows(*of):
-    base = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09, hi=.12, coverage=.3, floor=.1,
-                uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, status="ok", error="", update_size=0, **dict.fromkeys(LATER, math.nan), **dict.fromkeys(WORDS, ""))
+    base = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09,
+                hi=.12, coverage=.3, floor=.1, uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, status="ok", error="", update_size=0, **dict.fromkeys(LATER, math.nan), **dict.fromkeys(WORDS, ""))
     return pd.DataFrame([{**base, **k} for k in of])
 
 
