@@ -1648,7 +1648,7 @@ def forecast(tasks: list, known: pd.DataFrame, done: pd.DataFrame, shapes: dict)
         size = f"{c.size} + {c.update_size}" if c.update_size else str(c.size)
         add = lambda part, name, n, **more: rows.append(dict(part=part, name=name, attack=c.attack, data=c.data, arch=c.arch, size=size, n=n, **at(part, name, c.arch, shapes[c.data], n, c.device, **more)))
         if c.attack != REFERENCE and jobs[0].attack:
-            for t in (target_of(c), *[jobs[0].attack] * (c.control == "wrong_key" and not keyed(offered(c)))):
+            for t in (target_of(c), *[f"twin of {target_of(c)}"] * (c.control == "wrong_key" and not keyed(offered(c)))): # all attacks share their twin
                 if t not in trained: add("target", c.arch, c.size)
                 trained.add(t)
             once = (c.attack, c.options, c.data, c.similar, c.seed, *[target_of(c), c.decoy] * own.get(c.attack, True))

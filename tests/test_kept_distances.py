@@ -197,9 +197,8 @@ def test_label_free_seeds_are_permuted_within_the_classes_of_their_images():
 
 
 def rows(*of):
-    base = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain",
-                control="none", seed=0, metric="mse", features="", value=.1, lo=.09, hi=.12, coverage=.3, floor=.1,
-                uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, status="ok", error="", update_size=0, **dict.fromkeys(LATER, math.nan), **dict.fromkeys(WORDS, ""))
+    base = dict(attack="a", family="optimisation", data="d", size=100, n=100, arch="cnn", variant="plain", control="none", seed=0, metric="mse", features="", value=.1, lo=.09,
+                hi=.12, coverage=.3, floor=.1, uniform=.6, heldout=.11, gap=.01, p=.02, queries=0, status="ok", error="", update_size=0, **dict.fromkeys(LATER, math.nan), **dict.fromkeys(WORDS, ""))
     return pd.DataFrame([{**base, **k} for k in of])
 
 
