@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'FIRST', 'Piece', 'answers', 'kept', 'check_masks', 'correctness', 'wilson', 'difference',
            'newcombe', 'Memorization', 'leave_one_out', 'subsets', 'check_sides', 'subset_memorization',
-           'model_memorization']
+           'model_memorization', 'memorization_fall']
 
 # %% ../nbs/60_memorization.ipynb #d0700858
 import math
@@ -203,12 +203,31 @@ def subset_memorization(images: ImageSet, # the training set, labels 0 .. C-1
 # %% ../nbs/60_memorization.ipynb #a7e2f1bf
 FIRST = 1000 # training images that the paper averages over
 
-def model_memorization(m: Memorization, first: int = FIRST, boots: int = 1000, level: float = .95, seed: int = 0) -> tuple: # (mean, lo, hi)
-    "Mean score of the first images, with a bootstrap over models"
-    inside, outside, c = (v[:, :first].double() for v in (m.inside, m.outside, m.correct))
-    t = len(c)
-    w = torch.multinomial(torch.ones(t), boots * t, True, generator=generator("models", seed)).view(boots, t)
-    w = torch.cat([torch.ones(1, t), torch.stack([(w == i).sum(1) for i in range(t)], 1)]).double() # first row: as they are
+def _weights(n, boots, g): # -> (1 + boots, n) float64; the first row: as they are
+    "How often each of n is drawn, with replacement"
+    drawn = torch.multinomial(torch.ones(n), boots * n, True, generator=g).view(boots, n)
+    return torch.cat([torch.ones(1, n), torch.zeros(boots, n).scatter_add_(1, drawn, torch.ones(drawn.shape))]).double()
+
+def _means(m, images, g): # images: (1 + boots, k) weights of the first k -> (1 + boots,)
+    "Mean score, with the models drawn anew in every row but the first"
+    inside, outside, c = (v[:, :images.shape[1]].double() for v in (m.inside, m.outside, m.correct))
+    w = _weights(len(c), len(images) - 1, g)
     score = (w @ (inside * c)) / (w @ inside) - (w @ (outside * c)) / (w @ outside)
-    mean = score.nanmean(1).numpy() # a draw can leave an image without a side
-    return float(mean[0]), *(float(v) for v in np.quantile(mean[1:], ((1 - level) / 2, (1 + level) / 2)))
+    there = images * score.isfinite() # a draw can leave an image without a side
+    return ((score.nan_to_num() * there).sum(1) / there.sum(1)).numpy()
+
+def _ends(means, level): return float(means[0]), *(float(v) for v in np.quantile(means[1:], ((1 - level) / 2, (1 + level) / 2)))
+
+# %% ../nbs/60_memorization.ipynb #646df2d4
+def model_memorization(m: Memorization, first: int = FIRST, boots: int = 1000, level: float = .95, seed: int = 0) -> tuple: # (mean, lo, hi)
+    "Mean score of the first images, with a bootstrap over images and models"
+    g = generator("models", seed)
+    return _ends(_means(m, _weights(min(first, len(m.index)), boots, g), g), level)
+
+def memorization_fall(a: Memorization, # of a training set
+                      b: Memorization, # of a larger one that begins with the same images
+                      first: int = FIRST, boots: int = 1000, level: float = .95, seed: int = 0) -> tuple: # (fall, lo, hi)
+    "Mean score of the same first images in both, first less second: the images are drawn jointly, the models of each apart"
+    g = generator("fall", seed)
+    images = _weights(min(first, len(a.index), len(b.index)), boots, g)
+    return _ends(_means(a, images, g) - _means(b, images, g), level)
