@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from drlit.attacks.base import REGISTRY, attack
+from drlit.attacks.base import REGISTRY, attack, attacks
 from drlit.attacks.generators import GanPlan
 from drlit.attacks.kedmi import train_taught
 from drlit.attacks.plgmi import Augment
@@ -22,6 +22,7 @@ from drlit.models import Training
 from drlit.targets import Recipe, _stem, model_key
 
 GOLDEN = Path(__file__).with_suffix(".json")
+attacks()  # all of them are registered, whatever was imported before
 MODULES = [n for a in REGISTRY.values() for n in modules_used(a.__module__)] + modules_used("drlit.bench", "drlit.memorization")
 
 
