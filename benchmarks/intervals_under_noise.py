@@ -67,7 +67,8 @@ def of_features(g, layout, rho, d=4):
     x, y = (look + (1 - rho)**.5 * torch.randn(len(labels), d, generator=g).double() for _ in range(2))
     x = x + .5
     k = kid(x, y, labels, labels)
-    return {"Frechet distance": class_jackknife(frechet_distance, x, y, labels, labels), "KID": (k.value, k.value - 1.96 * k.se, k.value + 1.96 * k.se)}
+    return {"Frechet distance": class_jackknife(frechet_distance, x, y, labels, labels), "KID over classes": class_jackknife(lambda a, b: kid(a, b).value, x, y, labels, labels),
+            "KID +- 1.96 standard errors": (k.value, k.value - 1.96 * k.se, k.value + 1.96 * k.se)}
 
 
 def memorized(g, n, models, worse=1.):

@@ -70,7 +70,7 @@ RULES = { # claims whose cells are part of the benchmark or of a study
     "C07": Claim("dataset-level and sample-level metrics correlate weakly overall, more strongly among the GAN-based attacks", "mean |r| of the Frechet distance with SSIM, PSNR and MSE: GAN-based less all, and one half less all", "a point per static attack and size, equal numbers of points",
         f"all beat uniform noise; GAN-based: {_OWN}", f"{_T}, two parts", "both above zero (intersection-union)", "one of them below zero (Bonferroni)", _EVERY),
     "C08": Claim("model memorization falls as the training set grows", "memorization of the same images in the smallest set less that in the largest", "the package's study",
-        "two images per class or more", "images and models drawn anew; t over draws where there are three", "above zero on every data set", "below zero on one (Bonferroni)", "more draws of each data set in the study of memorization (chapter 60)"),
+        "two images per class or more", "t over draws of the data; beside one draw its interval over images and models", "above zero on every data set", "below zero on one (Bonferroni)", "three draws of each data set in the study of memorization (chapter 60)"),
     "C09": Claim("a language model as judge prefers reconstructions from the smallest training set; second is a medium size", "rate of the smallest size less that of each other, and of a medium size less the second smallest", "private less held-out images, equal numbers of candidates",
         "the judge is a language model", f"{_T}, a part per size", "all above zero (intersection-union)", "one below zero (Bonferroni)", "drlit judge RUN --attack plgmi --model M --equal, and again with --held-out"),
     "C10": Claim("targets fine-tuned from a pretrained model leak more", "rate of the fine-tuned target's candidates less that of the other's", "private less held-out images",
@@ -618,10 +618,10 @@ def _correlations(x: np.ndarray, gan) -> list: # x: (attacks, sizes, 4, seeds) -
 # %% ../nbs/90_claims.ipynb #8efdc46f
 @dataclass(frozen=True)
 class Falls(Part):
-    "The falls of fewer than three draws: their mean, with the errors of the images and models of each"
+    "The falls of fewer than three draws, which decide nothing: their mean, with the errors of the images and models of each"
     own: float = math.nan # standard error of the mean
     def ends(self) -> tuple: return self.mean - Z * self.own, self.mean + Z * self.own
-    def p(self, sign: int = 1) -> float: return 1. if self.lost or not self.own > 0 else float(norm.sf(sign * self.mean / self.own))
+    def p(self, sign: int = 1) -> float: return 1.
 
 # %% ../nbs/90_claims.ipynb #1ac12f52
 Z = float(norm.ppf(1 - LEVEL))

@@ -216,7 +216,7 @@ def _means(m, images, g): # images: (1 + boots, k) weights of the first k -> (1 
     there = images * score.isfinite() # a draw can leave an image without a side
     return ((score.nan_to_num() * there).sum(1) / there.sum(1)).numpy()
 
-def _ends(means, level): return float(means[0]), *(float(v) for v in np.quantile(means[1:], ((1 - level) / 2, (1 + level) / 2)))
+def _ends(means, level): return float(means[0]), *(float(v) for v in np.nanquantile(means[1:], ((1 - level) / 2, (1 + level) / 2)))
 
 # %% ../nbs/60_memorization.ipynb #646df2d4
 def model_memorization(m: Memorization, first: int = FIRST, boots: int = 1000, level: float = .95, seed: int = 0) -> tuple: # (mean, lo, hi)

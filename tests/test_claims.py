@@ -162,16 +162,16 @@ def test_both_halves_count():
 
 # %% ../nbs/90_claims.ipynb #8c94d72e
 def test_memorization_falls():
-    "C08: one draw with the error of its images and models, three with the t-test over draws; all data sets have to agree"
+    "C08: one draw prints the error of its images and models and decides nothing, three are tested; all data sets have to agree"
     def rows(data, *falls, half=.05): return pd.DataFrame([dict(data=data, seed=s, images=50, smallest=50, largest=600, fall=f, lo=f - half, hi=f + half) for s, f in enumerate(falls)])
     v = c08(falls=rows("digits", .2))
-    assert v.verdict == "reproduced" and abs(v.p - norm.sf(.2 * 1.959964 / .05)) < 1e-9
+    assert v.verdict == "undecided" and "three draws" in v.decides
     np.testing.assert_allclose(v.interval, (.15, .25), atol=1e-6)
     np.testing.assert_allclose(c08(falls=rows("digits", .2, .1)).interval, (.15 - .05 / 2**.5, .15 + .05 / 2**.5), atol=1e-6)
-    many = c08(falls=rows("digits", .2, .1, .12, .3))
-    assert many.p == part("", [.2, .1, .12, .3]).p() and many.interval == part("", [.2, .1, .12, .3]).ends()
-    both = pd.concat([rows("digits", .2), rows("mnist", -.2)])
-    assert c08(falls=both).verdict == "contradicted" and "disagree" in c08(falls=both).about and c08(falls=rows("celeba", .04)).verdict == "undecided"
+    many = rows("digits", .2, .19, .22, .3)
+    assert c08(falls=many).verdict == "reproduced" and c08(falls=many).p == part("", many.fall).p() and c08(falls=many).interval == part("", many.fall).ends()
+    both = pd.concat([many, rows("mnist", -.2, -.19, -.22)])
+    assert c08(falls=both).verdict == "contradicted" and "disagree" in c08(falls=both).about and c08(falls=pd.concat([many, rows("celeba", .04)])).verdict == "undecided"
     with pytest.raises(InputError, match="stands twice"): c08(falls=pd.concat([both, both]))
 
 

@@ -46,6 +46,7 @@ def test_the_order_of_rows_says_nothing():
 def test_intervals_hold_what_they_estimate(layout):
     "150 draws: fewer than 132 or none missed have a probability below .001 at 95 %"
     lines = [line for kind in (intervals_under_noise.of_distances, intervals_under_noise.of_features) for line in intervals_under_noise.coverage(kind, layout, .3, 150)]
-    assert len(lines) == 9
-    for line in lines:
+    over_classes = [line for line in lines if "standard errors" not in line["interval"]] # these speak of the same classes
+    assert len(over_classes) == 9
+    for line in over_classes:
         if line["printed"]: assert .88 <= line["holds"] <= 1 and line["no_width"] == 0, line
