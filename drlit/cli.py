@@ -2,6 +2,7 @@
 import argparse
 import difflib
 import json
+import logging
 import os
 import re
 import sys
@@ -55,6 +56,8 @@ class Parser(argparse.ArgumentParser):
     "argparse whose errors are one line that names the nearest valid word"
     def __init__(self, *args, **kwargs):
         super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def _print_message(self, message, file=None): print(message, end="", file=file)  # argparse would swallow that a disk is full
 
     def error(self, message):
         raise InputError(f"{message}; see `{self.prog} --help`")
@@ -530,11 +533,13 @@ def note(message, category, *rest, **more): say(visible(f"note: {' '.join(str(me
 
 def main(argv=None):
     "Run the command; the exit code"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR) # where it keeps its cache is no remark of ours
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
     try:
         if sys.stdout is None: raise InputError("standard output is closed, so the answer would be lost; send it to a file, or to /dev/null")
-        if not os.path.exists(os.curdir): raise InputError("the current folder is gone; change to one that exists")
+        try: os.getcwd()
+        except FileNotFoundError: raise InputError("the current folder is gone; change to one that exists") from None
         with warnings.catch_warnings():
             warnings.showwarning = note
             try: args = parse(list(sys.argv[1:] if argv is None else argv))
