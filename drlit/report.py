@@ -534,7 +534,7 @@ def one_version(frame: pd.DataFrame, where):
     "Refuse to average seeds that two versions of the code scored"
     about = [c for c in CELL if c not in ("seed", "update_size")]
     ok = frame[frame.status == "ok"]
-    said = ok.version.fillna("").groupby([ok[c] for c in [*about, "features"]], sort=False, dropna=False)
+    said = ok.version.astype(object).fillna("").groupby([ok[c] for c in [*about, "features"]], sort=False, dropna=False)
     if not (said.transform("nunique") > 1).any(): return
     at = said.unique()
     cell, found = next((k, v) for k, v in at.items() if len(v) > 1)
