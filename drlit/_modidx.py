@@ -1565,6 +1565,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'drlit.records.ImagesRecord': ('records.html#imagesrecord', 'drlit/records.py'),
                                'drlit.records.JobRecord': ('records.html#jobrecord', 'drlit/records.py'),
                                'drlit.records.JobRecord.named': ('records.html#jobrecord.named', 'drlit/records.py'),
+                               'drlit.records.MembershipRecord': ('records.html#membershiprecord', 'drlit/records.py'),
                                'drlit.records.OriginRecord': ('records.html#originrecord', 'drlit/records.py'),
                                'drlit.records.OriginRecord.described': ('records.html#originrecord.described', 'drlit/records.py'),
                                'drlit.records.PictureRecord': ('records.html#picturerecord', 'drlit/records.py'),

@@ -250,7 +250,7 @@ def report(args):
     where.bring(*RECORDS, "pictures/*")
     if args.rows:
         paths, n = write_rows(where.root, args.rows)
-        print(f"{n} finished rows: {', '.join(map(str, paths))}; beside each its origin (.json) and the pictures of Figure 1 (.npz)")
+        print(f"{n} finished rows: {', '.join(map(str, paths))}; beside each its origin (.json), the pictures of Figure 1 (.npz) and the kept distances (.distances.npz)")
         return 0
     results = results_of(where.root)
     say_outdated(results.frame, results.about, args.folder)
@@ -409,7 +409,7 @@ def add_report(sub):
     r.add_argument("folder", type=path, metavar="DIR", help="or the address of a run")
     r.add_argument("--format", type=words, default=("html", "csv"), metavar="F,G", help="html, csv, parquet (extra drlit[parquet]), latex (default html,csv)")
     r.add_argument("--out", type=path, metavar="FOLDER", help="where the files go (default: the run's folder)")
-    r.add_argument("--rows", type=path, metavar="FOLDER", help="instead, write the rows that are finished, their origin and the pictures of Figure 1 into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz")
+    r.add_argument("--rows", type=path, metavar="FOLDER", help="instead, write the rows that are finished, their origin, the pictures of Figure 1 and the distances that their tests need into FOLDER, small enough to commit: DIR.csv, DIR.json, DIR.npz, DIR.distances.npz")
     r.set_defaults(do=report)
 
 

@@ -6,10 +6,10 @@
 __all__ = ['SCHEMA', 'KEY', 'FIXED', 'STAGES', 'Key', 'Text', 'Whole', 'Positive', 'Number', 'Seconds', 'Shape', 'SIMPLE',
            'Pairs', 'LATER', 'WORDS', 'FLOATS', 'WHOLE', 'SCHEMAS', 'LIMIT', 'ROWS_AGAIN', 'FILES', 'REMEDIES',
            'checksum', 'sealed', 'Damaged', 'check_version', 'parse', 'check_seal', 'check_key', 'slug', 'Stored',
-           'FailureRecord', 'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'RowRecord', 'ScoreRecord',
-           'SignalsRecord', 'AttackRecord', 'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types', 'read_plain',
-           'read_record', 'write_record', 'read_table', 'table_text', 'PictureRecord', 'OriginRecord', 'file_beside',
-           'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
+           'FailureRecord', 'ClaimRecord', 'ImagesRecord', 'DataRecord', 'CellRecord', 'MembershipRecord', 'RowRecord',
+           'ScoreRecord', 'SignalsRecord', 'AttackRecord', 'ProfileRecord', 'JobRecord', 'PlanRecord', 'check_types',
+           'read_plain', 'read_record', 'write_record', 'read_table', 'table_text', 'PictureRecord', 'OriginRecord',
+           'file_beside', 'read_origin', 'read_pictures', 'remedy', 'out_of_inodes']
 
 # %% ../nbs/47_records.ipynb #5b50b3ef
 import csv
@@ -170,8 +170,22 @@ WORDS = "tested_seeds version".split() # text that older rows lack
 FLOATS = "value lo hi coverage floor uniform heldout gap p queries seconds".split() + LATER # columns of rows that hold numbers
 WHOLE = "size n seed update_size".split() # those that hold whole ones
 
+# %% ../nbs/47_records.ipynb #b615fd99
+class MembershipRecord(Stored):
+    "What the distances of one score say of private against unseen images"
+    detectable: Number | None = None
+    auc: Number | None = None
+    auc_lo: Number | None = None
+    auc_hi: Number | None = None
+    tpr_1: Number | None = None
+    tpr_1_lo: Number | None = None
+    tpr_1_hi: Number | None = None
+    tpr_01: Number | None = None
+    tpr_01_lo: Number | None = None
+    tpr_01_hi: Number | None = None
+
 # %% ../nbs/47_records.ipynb #01c3180b
-class RowRecord(Stored):
+class RowRecord(MembershipRecord):
     "The measured columns of a row; a value that is not defined is null"
     value: Number | None
     lo: Number | None = None
@@ -189,16 +203,6 @@ class RowRecord(Stored):
     adjusted_lo: Number | None = None
     adjusted_hi: Number | None = None
     forced: Number | None = None
-    detectable: Number | None = None
-    auc: Number | None = None
-    auc_lo: Number | None = None
-    auc_hi: Number | None = None
-    tpr_1: Number | None = None
-    tpr_1_lo: Number | None = None
-    tpr_1_hi: Number | None = None
-    tpr_01: Number | None = None
-    tpr_01_lo: Number | None = None
-    tpr_01_hi: Number | None = None
     seconds: Number | None = None
     metric: Text = ""
     features: Text = ""

@@ -6,7 +6,7 @@
 __all__ = ['NAMING', 'SHOWN', 'BESIDE', 'LEAKS', 'SECTIONS', 'KEYS', 'MADE', 'PICTURED', 'BASE', 'GAN', 'PAIRS', 'TEX', 'LINES',
            'WRITERS', 'name_of', 'interval', 'with_adjusted', 'compared', 'ordered', 'number', 'percent', 'signed',
            'grid', 'Table', 'kind_of_interval', 'ends_of', 'once', 'p_of', 'holm', 'entry', 'span', 'p_text',
-           'directed', 'paper', 'official', 'published', 'one_table', 'said_of', 'corrected_in', 'with_signal', 'notes',
+           'directed', 'paper', 'official', 'published', 'corrected_in', 'with_signal', 'one_table', 'said_of', 'notes',
            'beyond', 'command', 'origins', 'table2', 'legend', 'columns_said', 'provenance', 'device_of_plan',
            'finished', 'smallest', 'lines_of', 'gallery', 'write_rows', 'kept_in', 'pack', 'pack_one',
            'write_distances', 'read_distances', 'read_csv', 'check_rows', 'one_version', 'together', 'Results',
@@ -298,6 +298,27 @@ BESIDE = { # column of a table -> how to read it; those without an entry are lef
     "less noise": "adjusted coverage less that of null_noise on the same draw",
 }
 
+# %% ../nbs/51_results.ipynb #c889fce4
+def corrected_in(entries: dict) -> list: # of notes; entries: row -> size -> what `entry` gives
+    "Write Holm's p into the entries of one table"
+    every = [e for at in entries.values() for e in at.values()]
+    p = [e.pop("tested", math.nan) for e in every]
+    for e, v in zip(every, holm(p)): e["Holm"] = p_text(v)
+    m = sum(map(math.isfinite, p))
+    if not m: return []
+    passed = sum(v <= ALPHA for v in holm(p))
+    return [f"Holm: over the {m} tests of this table, {passed} of which pass {ALPHA:g}; {sum(v <= ALPHA for v in p)} would without it, {ALPHA * m:.1f} by chance alone"]
+
+def with_signal(frame: pd.DataFrame) -> pd.DataFrame:
+    "The rows with `signal`, also where an older drlit, or an unfinished run, has only the two gaps (@eq-signal)"
+    frame = frame.assign(update_size=updates(frame), **{c: math.nan for c in LATER if c not in frame})
+    keys = [c for c in CELL if c != "control"]
+    keyed = frame.attack[frame.control == "held_out_key"].unique()
+    other = frame[(frame.control == "wrong_key") & (frame.status == "ok") & (frame.update_size == 0) & ~frame.attack.isin(keyed)].drop_duplicates(keys).set_index(keys).gap
+    half = (frame.gap - other.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy()) / 2
+    return frame.assign(signal=frame.signal.fillna(half.where((frame.control == "none") & frame.metric.isin(list(METRICS)))))
+
+# %% ../nbs/51_results.ipynb #2cd0d789
 LEAKS = ("signal", "p", "Holm", "found from", "AUC", "TPR at 1 %", "TPR at .1 %", "training leakage", "gap", "gap less labels'")
 
 def one_table(title: str, frame: pd.DataFrame, about: dict | None = None) -> Table: # about: `Results.about`
@@ -322,26 +343,6 @@ def one_table(title: str, frame: pd.DataFrame, about: dict | None = None) -> Tab
 def said_of(attack: str, control: str) -> str:
     "The name of a row, and what it stands for"
     return name_of(attack, control) + " (labels alone)" * (attack in NAMING and control == "none")
-
-# %% ../nbs/51_results.ipynb #c889fce4
-def corrected_in(entries: dict) -> list: # of notes; entries: row -> size -> what `entry` gives
-    "Write Holm's p into the entries of one table"
-    every = [e for at in entries.values() for e in at.values()]
-    p = [e.pop("tested", math.nan) for e in every]
-    for e, v in zip(every, holm(p)): e["Holm"] = p_text(v)
-    m = sum(map(math.isfinite, p))
-    if not m: return []
-    passed = sum(v <= ALPHA for v in holm(p))
-    return [f"Holm: over the {m} tests of this table, {passed} of which pass {ALPHA:g}; {sum(v <= ALPHA for v in p)} would without it, {ALPHA * m:.1f} by chance alone"]
-
-def with_signal(frame: pd.DataFrame) -> pd.DataFrame:
-    "The rows with `signal`, also where an older drlit, or an unfinished run, has only the two gaps (@eq-signal)"
-    frame = frame.assign(update_size=updates(frame), **{c: math.nan for c in LATER if c not in frame})
-    keys = [c for c in CELL if c != "control"]
-    keyed = frame.attack[frame.control == "held_out_key"].unique()
-    other = frame[(frame.control == "wrong_key") & (frame.status == "ok") & (frame.update_size == 0) & ~frame.attack.isin(keyed)].drop_duplicates(keys).set_index(keys).gap
-    half = (frame.gap - other.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy()) / 2
-    return frame.assign(signal=frame.signal.fillna(half.where((frame.control == "none") & frame.metric.isin(list(METRICS)))))
 
 # %% ../nbs/51_results.ipynb #5ec7b1fc
 def notes(frame: pd.DataFrame) -> list:
@@ -533,7 +534,7 @@ def one_version(frame: pd.DataFrame, where):
     "Refuse to average seeds that two versions of the code scored"
     about = [c for c in CELL if c not in ("seed", "update_size")]
     ok = frame[frame.status == "ok"]
-    said = ok.version.fillna("").groupby([ok[c] for c in [*about, "features"]], sort=False, dropna=False)
+    said = ok.version.astype(object).fillna("").groupby([ok[c] for c in [*about, "features"]], sort=False, dropna=False)
     if not (said.transform("nunique") > 1).any(): return
     at = said.unique()
     cell, found = next((k, v) for k, v in at.items() if len(v) > 1)
