@@ -1291,6 +1291,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'drlit.metrics.leakage._reference_hits': ( 'leakage.html#_reference_hits',
                                                                                   'drlit/metrics/leakage.py'),
                                        'drlit.metrics.leakage._rest': ('leakage.html#_rest', 'drlit/metrics/leakage.py'),
+                                       'drlit.metrics.leakage._scale': ('leakage.html#_scale', 'drlit/metrics/leakage.py'),
                                        'drlit.metrics.leakage._sides': ('leakage.html#_sides', 'drlit/metrics/leakage.py'),
                                        'drlit.metrics.leakage._signal_draws': ('leakage.html#_signal_draws', 'drlit/metrics/leakage.py'),
                                        'drlit.metrics.leakage._split_sums': ('leakage.html#_split_sums', 'drlit/metrics/leakage.py'),

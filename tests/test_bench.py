@@ -14,7 +14,7 @@ from drlit.definitions import Reconstruction
 from drlit.engines import Failure, InProcess
 from drlit.features import Extractor
 from drlit.features import common, common_name, embedded, embedded_name, inception, inception_file
-from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance
+from drlit.metrics.dataset import DATASET_METRICS, class_jackknife, dataset_metric, frechet_distance, kid
 from drlit.metrics.leakage import class_interval, class_sums, heldout_gap, image_scores, jackknife, levels, membership, signal_test, training_leakage_of
 from drlit.metrics.leakage import leakage
 from drlit.metrics.sample import METRICS, nearest, pairwise

@@ -135,6 +135,15 @@ def test_signal_p_is_the_enumerated_one():
     assert abs(got.own - gap(a, (0, 1, 2)).item()) < 1e-12 and abs(got.twin - gap(b, (0, 1, 2)).item()) < 1e-12
 
 
+# %% ../nbs/12_leakage.ipynb #8c453b97
+def test_the_same_images_have_no_signal():
+    "Target and twin returned the same: no split tells them apart, so p is 1 and no signal could be found"
+    d = [torch.rand(6, 9, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(4)]
+    pair = (d[:2], d[2:])
+    s = signal_test((pair, pair), permutations=99)
+    assert s.p == 1 and abs(s.signal) < 1e-12 and s.detectable != s.detectable and s.own == s.twin
+
+
 # %% ../nbs/12_leakage.ipynb #198a1c02
 def test_signal_has_its_size_and_changes_its_sign():
     "Blind reconstructions: p is uniform, one pair or three; a twin in the target's place gives the same value with the other sign"

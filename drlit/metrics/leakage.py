@@ -409,13 +409,18 @@ def signal_test(pairs, # ((private, held-out) of the target's reconstructions, (
     value, null = torch.tensor([v for v, _ in draws], dtype=torch.float64), sum(d for _, d in draws) / len(draws)
     gaps = torch.tensor([[_mean_gap(s, i) for i in (0, 1)] for s in sides], dtype=torch.float64).mean(0).tolist()
     lo, hi = _over_classes(sides[0], level) if len(pairs) == 1 else _over_targets(value, level)
-    detectable = float(POWER * null.std()) if permutations > 1 else math.nan
-    return Signal(float(value.mean()), lo, hi, _tail(float(value.mean()), null, 1e-12 * float(value.abs().max())), *gaps, detectable)
+    slack = 1e-12 * _scale(sides)
+    detectable = float(POWER * null.std()) if permutations > 1 and float(null.std()) > slack else math.nan
+    return Signal(float(value.mean()), lo, hi, _tail(float(value.mean()), null, slack), *gaps, detectable)
 
 # %% ../../nbs/12_leakage.ipynb #ac697af3
 def _mean_gap(sides, i): # i: 0 the target, 1 its twin
     "The gap of one side"
     return float(torch.cat([_differences(*s[i]) for s in sides.values() if s[i]]).mean())
+
+def _scale(sides):
+    "The largest distance: what rounding is measured by, where target and twin gave the same images and the signal is nothing else"
+    return max(float(k.abs().max()) for s in sides for pair in s.values() for x in pair if x for k in x)
 
 def _over_targets(values, level): # (S,) -> (lo, hi); nan for fewer than three
     "Student's t-interval of a mean over targets"
