@@ -2,6 +2,7 @@
 
 from PIL import Image
 from dataclasses import asdict, dataclass, field, replace
+from drlit.attacks.base import BASELINES
 from drlit.bench import ALPHA, CELL, CLOSED, COLUMNS, CONTROLS, FLOATS, LATER, REFERENCE, WORDS, Store, check_closed, collect, grid as cells_of, jobs_of, names_now, options_of, plan_in, set_level, shown_of, unpack, updates
 from drlit.bench import COLUMNS
 from drlit.core import content_hash, note, read_npz, readable, write_atomic, write_json, write_npz
