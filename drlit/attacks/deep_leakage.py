@@ -186,15 +186,13 @@ class Attempt:
         self.net, self.target, self.u, self.q, self.plan = net, target, u.requires_grad_(), q, plan
         self.unknown = [v for v in (u, q) if v.requires_grad] # a q without requires_grad stays as it is
         self.optimiser, self.schedule = optimiser_of(plan, self.unknown)
-        self.unit = inner(target, target) if plan.distance == "squared" else 1.
-        self.best, self.match, self.evaluations = (u.detach().clone(), q.detach().clone()), math.inf, 0
-        self.outcome, self.trace = "", [] # "" as long as it goes on; relative distance after each step
+        self.unit, self.trace = inner(target, target) if plan.distance == "squared" else 1., [] # relative distance after each step
+        self.best, self.match, self.evaluations, self.outcome = (u.detach().clone(), q.detach().clone()), math.inf, 0, "" # "": it goes on
 
     def objective(self) -> Tensor:
         "Distance of the gradients plus total variation, and its slope; a new best point is kept"
         d = DISTANCES[self.plan.distance](self.net.gradient(self.u, self.q), self.target)
-        self.now = float(d.detach() / self.unit)
-        self.evaluations += 1
+        self.now, self.evaluations = float(d.detach() / self.unit), self.evaluations + 1
         if self.now < self.match: self.best, self.match = (self.u.detach().clone(), self.q.detach().clone()), self.now
         loss = d + self.plan.tv * total_variation(self.u) if self.plan.tv else d
         for v, slope in zip(self.unknown, torch.autograd.grad(loss, self.unknown)): v.grad = slope
@@ -206,8 +204,8 @@ class Attempt:
         if self.schedule: self.schedule.step()
         if self.plan.box: self.u.detach().clamp_(*self.net.box)
         self.trace.append(self.now)
-        self.outcome = verdict(self.trace, float(self.u.detach().abs().max() / self.net.reach), self.match, self.plan)
-        if not self.outcome and len(self.trace) >= self.plan.steps: self.outcome = "out of steps"
+        end = verdict(self.trace, float(self.u.detach().abs().max() / self.net.reach), self.match, self.plan)
+        self.outcome = end or ("out of steps" if len(self.trace) >= self.plan.steps else "")
 
     def descend(self, evaluations: float) -> int: # how many it took
         "Steps until the attempt has ended, or the next one might be one evaluation too many"
@@ -251,10 +249,10 @@ def attempts(net: Net, target: tuple, n: int, shape: tuple, classes: int, plan: 
     return done
 
 # %% ../../nbs/39_deep_leakage.ipynb #a2e7eedd
-PRECISIONS = ("float16", "bfloat16", "float32", "float64") # from the narrowest to the widest
+PRECISIONS = ("bfloat16", "float16", "float32", "float64") # where one overflows, the next is tried
 
 def prepared(model: nn.Module, g: dict, n: int, shape: tuple, classes: int, plan: Plan, seed: int) -> tuple: # (network, gradient)
-    "Both in the plan's precision, or in the first wider one in which the distance at the first start is finite"
+    "Both in the plan's precision, or in the first one after it in which the distance at the first start is finite"
     pick("precision", plan.precision, PRECISIONS)
     for name in PRECISIONS[PRECISIONS.index(plan.precision):]:
         net = Net.of(model, shape, name)
