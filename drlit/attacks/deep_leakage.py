@@ -232,6 +232,7 @@ def check_budget(plan: Plan):
     if b < plan.cost: raise InputError(f"budget={b}: {each}; give at least {plan.cost}")
     raise InputError(f"budget={b} does not pay for restarts={plan.restarts}: {each}; give at least {plan.cost * plan.restarts}, or restarts={b // plan.cost}")
 
+# %% ../../nbs/39_deep_leakage.ipynb #03261fb4
 def attempts(net: Net, target: tuple, n: int, shape: tuple, classes: int, plan: Plan, y=None, seed=0) -> list: # of Attempt
     "Every start gets an equal slice of half the budget; what is left goes to the best that has not ended. The first match ends all"
     check_budget(plan)
@@ -264,8 +265,6 @@ def prepared(model: nn.Module, g: dict, n: int, shape: tuple, classes: int, plan
     return net, target
 
 # %% ../../nbs/39_deep_leakage.ipynb #f24d0e80
-FAINT = 1e-6 # norm of a gradient below which L-BFGS has no slope to follow
-
 def check_shapes(model: nn.Module, g: dict): # name -> gradient
     "`InputError` unless there is one finite gradient per parameter, of its shape"
     params = dict(model.named_parameters())
@@ -273,6 +272,9 @@ def check_shapes(model: nn.Module, g: dict): # name -> gradient
     for k, t in g.items():
         if t.shape != params[k].shape: raise InputError(f"gradient of {k!r}: shape {tuple(t.shape)}, the parameter has {tuple(params[k].shape)}; is it from another model?")
         if bad := int((~t.isfinite()).sum()): raise InputError(f"gradient of {k!r}: {bad} of {t.numel()} values are NaN or infinite; send it again")
+
+# %% ../../nbs/39_deep_leakage.ipynb #4f508996
+FAINT = 1e-6 # norm of a gradient below which L-BFGS has no slope to follow
 
 def check_length(g: dict) -> float: # the gradient's norm
     "`InputError` where there is nothing to match; a note where there is next to nothing"
