@@ -29,11 +29,10 @@ LENET, VGG = "lenet_sigmoid", "vgg16_w16"  # the second is trained on a hundred 
 SETS = [  # data, network, images behind the gradient, seeds, key, budgets
     ("celeba_id", LENET, 1, 1, "none", [6000]),
     ("digits", LENET, 1, 10, "none", [6000]), ("mnist", LENET, 1, 10, "none", [6000]), ("cifar10", LENET, 1, 10, "none", [6000]),
-    ("digits", LENET, 8, 3, "none", [6000]), ("digits", LENET, 20, 1, "none", [600, 2400, 6000]),
-    ("digits", LENET, 2, 5, "none", [6000]), ("digits", LENET, 4, 5, "none", [6000]),
-    ("digits", LENET, 1, 10, "wrong_key", [6000]), ("mnist", LENET, 1, 3, "wrong_key", [6000]), ("cifar10", LENET, 1, 1, "wrong_key", [6000]),
+    ("digits", LENET, 1, 5, "wrong_key", [6000]), ("digits", LENET, 2, 3, "none", [6000]), ("digits", LENET, 4, 3, "none", [6000]), ("mnist", LENET, 1, 2, "wrong_key", [6000]),
+    ("digits", LENET, 8, 2, "none", [6000]), ("digits", LENET, 20, 1, "none", [600, 2400, 6000]), ("cifar10", LENET, 1, 1, "wrong_key", [6000]),
     ("digits", VGG, 1, 1, "none", [400]), ("digits", VGG, 1, 1, "wrong_key", [400]), ("digits", VGG, 100, 1, "none", [100]),
-    ("celeba_id", LENET, 1, 3, "none", [6000]), ("digits", LENET, 20, 3, "none", [600, 2400, 6000]),
+    ("celeba_id", LENET, 1, 3, "none", [6000]), ("digits", LENET, 8, 5, "none", [6000]), ("digits", LENET, 20, 3, "none", [600, 2400, 6000]),
 ]
 KEYS = ["data", "arch", "n", "seed", "key", "budget"]
 

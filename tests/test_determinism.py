@@ -15,7 +15,7 @@ from drlit.engines import engine
 from drlit.profiles import Profile
 
 PLAN = Profile("same", "digits", attacks=("mi_face", "deep_leakage", "null_noise"), sizes=(20,), update_size=4, seeds=(0,), metrics=("mse", "ssim"), permutations=19,
-               training={"min_epochs": 2, "max_epochs": 2}, options={"mi_face": {"steps": 5}, "deep_leakage": {"budget": 5}})
+               training={"min_epochs": 2, "max_epochs": 2}, options={"mi_face": {"steps": 5}, "deep_leakage": {"budget": 20}})
 
 SCRIPT = """
 import os, signal, sys

@@ -169,7 +169,7 @@ class InvAlignment(Attack):
 @register
 @dataclass
 class InvAlignmentPosteriors(InvAlignment):
-    "The original setting: the posteriors of the target images themselves were observed"
+    "The original setting: the posteriors of the target images themselves were observed. It has no start: a decoder draws images in [0,1]"
     keys: Literal["observed"] = "observed" # nothing else is decoded here
     options_of = "inv_alignment"
     name, knowledge = "inv_alignment+posteriors", Knowledge("static", "black-box", "similar", ["observed_posteriors"])

@@ -97,7 +97,7 @@ def search_latents(G, D, model, # generator, critic, target; the target may be N
 @register
 @dataclass
 class Revealer(Attack):
-    "Search the latents of a generator of auxiliary images for what the target takes for the label (GMI; Zhang et al., 2020)"
+    "Search a generator of auxiliary images for what the target takes for the label (GMI; Zhang et al., 2020); starts and steps are latents"
     iterations: Count = 600 # of the generator's training
     n_critic: Count = 2 # steps of the critic before each of them
     batch: Count = 64 # images per minibatch
