@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from dataclasses import replace
 from drlit.attacks.base import Attack, register
 from drlit.attacks.base import run
-from drlit.attacks.generators import GanPlan, revived, wgan
+from drlit.attacks.generators import GanPlan, GeneratorAlone, revived, wgan, watched
 from drlit.core import generator, progress
 from drlit.data import ImageSet, load_images
 from drlit.definitions import Reconstruction

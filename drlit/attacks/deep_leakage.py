@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAG', 'VERSION', 'DISTANCES', 'PLANS', 'PRECISIONS', 'FAINT', 'head', 'features_of_one', 'label_of_one',
            'first_input', 'input_map', 'soft_cross_entropy', 'dummy_gradient', 'inner', 'squared', 'cosine',
-           'total_variation', 'Plan', 'verdict', 'Net', 'optimiser_of', 'Attempt', 'start', 'fixed', 'check_budget',
-           'attempts', 'prepared', 'check_shapes', 'check_length', 'check_head', 'check_gradient',
+           'total_variation', 'Plan', 'verdict', 'Net', 'optimiser_of', 'Attempt', 'descend', 'start', 'fixed',
+           'check_budget', 'attempts', 'prepared', 'check_shapes', 'check_length', 'check_head', 'check_gradient',
            'labels_from_gradient', 'labels_of', 'report', 'invert_gradient', 'plan_of', 'DeepLeakage']
 
 # %% ../../nbs/39_deep_leakage.ipynb #c7a77bc4
@@ -191,10 +191,10 @@ class Attempt:
 
     def objective(self) -> Tensor:
         "Distance of the gradients plus total variation, and its slope; a new best point is kept"
-        d = DISTANCES[self.plan.distance](self.net.gradient(self.u, self.q), self.target)
-        self.now, self.evaluations = float(d.detach() / self.unit), self.evaluations + 1
+        loss = DISTANCES[self.plan.distance](self.net.gradient(self.u, self.q), self.target)
+        self.now, self.evaluations = float(loss.detach() / self.unit), self.evaluations + 1
         if self.now < self.match: self.best, self.match = (self.u.detach().clone(), self.q.detach().clone()), self.now
-        loss = d + self.plan.tv * total_variation(self.u) if self.plan.tv else d
+        if self.plan.tv: loss = loss + self.plan.tv * total_variation(self.u)
         for v, slope in zip(self.unknown, torch.autograd.grad(loss, self.unknown)): v.grad = slope
         return loss.detach()
 
@@ -204,15 +204,16 @@ class Attempt:
         if self.schedule: self.schedule.step()
         if self.plan.box: self.u.detach().clamp_(*self.net.box)
         self.trace.append(self.now)
-        end = verdict(self.trace, float(self.u.detach().abs().max() / self.net.reach), self.match, self.plan)
-        self.outcome = end or ("out of steps" if len(self.trace) >= self.plan.steps else "")
+        reach = float(self.u.detach().abs().max() / self.net.reach)
+        self.outcome = verdict(self.trace, reach, self.match, self.plan) or "out of steps" * (len(self.trace) >= self.plan.steps)
 
-    def descend(self, evaluations: float) -> int: # how many it took
-        "Steps until the attempt has ended, or the next one might be one evaluation too many"
-        before = self.evaluations
-        while not self.outcome and self.evaluations - before + self.plan.cost <= evaluations: self.step()
-        if self.outcome: self.optimiser = self.schedule = None # its memory is a hundred times that of the images
-        return self.evaluations - before
+# %% ../../nbs/39_deep_leakage.ipynb #4d31aae8
+def descend(attempt: Attempt, evaluations: float) -> int: # how many it took
+    "Steps until the attempt has ended, or the next one might be one evaluation too many"
+    before = attempt.evaluations
+    while not attempt.outcome and attempt.evaluations - before + attempt.plan.cost <= evaluations: attempt.step()
+    if attempt.outcome: attempt.optimiser = attempt.schedule = None # its memory is a hundred times that of the images
+    return attempt.evaluations - before
 
 # %% ../../nbs/39_deep_leakage.ipynb #acdd9546
 def start(n: int, shape: tuple, classes: int, seed: int, number: int, like: Tensor) -> list: # like: dtype and device
@@ -242,10 +243,10 @@ def attempts(net: Net, target: tuple, n: int, shape: tuple, classes: int, plan: 
     while len(done) < plan.restarts and not matched():
         u, q = start(n, shape, classes, seed, len(done), target[0])
         done.append(Attempt(net, target, u, q.requires_grad_() if y is None else fixed(y, classes, q), plan))
-        left -= done[-1].descend(slice_)
+        left -= descend(done[-1], slice_)
     while (going := [a for a in done if not a.outcome]) and left >= plan.cost and not matched():
         done.append(done.pop(done.index(min(going, key=lambda a: a.match))))
-        left -= done[-1].descend(left)
+        left -= descend(done[-1], left)
     for a in done: a.outcome = a.outcome or "out of budget"
     return done
 
