@@ -21,11 +21,12 @@ from .metrics.sample import METRICS, blocks
 from .profiles import InputError, pick
 from .taxonomy import TrainingType
 
-# %% ../nbs/43_budgets.ipynb #caaa71f1
+# %% ../nbs/43_budgets.ipynb #87c6acca
 def budget(a: Attack) -> dict: # option -> number; {} where nothing is searched or trained
     "What an attack spends: the options that are its budget, with their values"
     return {k: v for k in a.spends if (v := getattr(a, k, None)) is not None}
 
+# %% ../nbs/43_budgets.ipynb #663fc436
 def scaled(a: Attack, factor: float) -> Attack:
     "The attack with a multiple of its budget; `InputError` where there is nothing to scale or nothing would be left of it"
     spent = budget(a)
@@ -35,11 +36,12 @@ def scaled(a: Attack, factor: float) -> Attack:
         if v < 1: raise InputError(f"{factor:g} times {k}={spent[k]} of {a.name} is less than one; take a larger factor or a larger {k}")
     return replace(a, **new)
 
-# %% ../nbs/43_budgets.ipynb #7c62840f
+# %% ../nbs/43_budgets.ipynb #5c4a438d
 def matrices(rec, images, metric: str) -> list:
     "The metric between a reconstruction and the images of a set, class by class where it names classes"
     return [m for *_, m in blocks(rec.images, images.images, metric, rec.labels, None if rec.labels is None else images.labels)]
 
+# %% ../nbs/43_budgets.ipynb #3b25c8c5
 def signal_of(own, twin, private, unseen, metric: str) -> float:
     "Half the difference of the gaps of the reconstructions of a target and of its twin"
     pairs = tuple(tuple(matrices(r, s, metric) for s in (private, unseen)) for r in (own, twin))
@@ -47,7 +49,7 @@ def signal_of(own, twin, private, unseen, metric: str) -> float:
     if lost: pairs = tuple(tuple(m[0] for m in p) for p in pairs)
     return signal_test(pairs, METRICS[metric].higher_is_better, 1, classes=(private.labels, unseen.labels) if lost else None).signal
 
-# %% ../nbs/43_budgets.ipynb #12ec7a79
+# %% ../nbs/43_budgets.ipynb #c5bcf88e
 def outcome(a: Attack, target, knowledge, seed: int, metric: str, cache) -> dict: # distance, signal
     "Of one run: the mean of the metric to the nearest private image; the signal, for a static attack that reads the target"
     rec, need = run(a, target, knowledge, seed, cache), a.needs()
@@ -57,7 +59,7 @@ def outcome(a: Attack, target, knowledge, seed: int, metric: str, cache) -> dict
     twin = run(a, target.decoy("wrong_key"), knowledge, seed, cache)
     return dict(distance=near, signal=signal_of(rec, twin, private, target.unseen(), metric))
 
-# %% ../nbs/43_budgets.ipynb #d67eeec7
+# %% ../nbs/43_budgets.ipynb #ed41465a
 def study(a: Attack, # with the budget in question
           target,
           knowledge=None, # what is granted; None: just what the attack needs
@@ -73,7 +75,7 @@ def study(a: Attack, # with the budget in question
     todo = {f: scaled(a, f) for f in sorted(set(factors))}
     return pd.DataFrame([dict(factor=f, seed=s) | outcome(b, target, knowledge, s, metric, cache) for f, b in todo.items() for s in seeds])
 
-# %% ../nbs/43_budgets.ipynb #f77726a3
+# %% ../nbs/43_budgets.ipynb #849406b5
 def difference(table: pd.DataFrame, column: str, level: float = .975) -> tuple: # (mean, lo, hi)
     "What the largest budget changes, with Student's interval over the runs; nan where nothing was measured"
     once, most = (table[table.factor == f].set_index("seed")[column] for f in (1, table.factor.max()))
@@ -82,7 +84,7 @@ def difference(table: pd.DataFrame, column: str, level: float = .975) -> tuple: 
     half = student.ppf(.5 + level / 2, len(d) - 1) * d.std() / len(d)**.5
     return d.mean(), d.mean() - half, d.mean() + half
 
-# %% ../nbs/43_budgets.ipynb #7b4c5c05
+# %% ../nbs/43_budgets.ipynb #5a87979a
 def starved(table: pd.DataFrame, # as `study` gives it
             higher_is_better: bool = False, # is the distance a similarity?
            ) -> dict: # starved, and (mean, lo, hi) of both differences
