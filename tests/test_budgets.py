@@ -22,12 +22,12 @@ import torch
 from drlit.budgets import *
 
 
-# %% ../nbs/43_budgets.ipynb #b19587d4
+# %% ../nbs/43_budgets.ipynb #eaae6911
 def table_of(near, signal=((0., 0.),) * 3): # (once, four times) of each run
     return pd.DataFrame([dict(factor=f, seed=s, distance=near[s][i], signal=signal[s][i]) for s in range(len(near)) for i, f in enumerate((1., 4.))])
 
 
-# %% ../nbs/43_budgets.ipynb #03fe9c46
+# %% ../nbs/43_budgets.ipynb #ae827e87
 def test_budgets_are_scaled_and_nothing_else():
     a = PLGMI(iterations=150, steps=40)
     assert budget(a) == dict(iterations=150, steps=40) and scaled(a, 4) == PLGMI(iterations=600, steps=160) and scaled(a, 1) == a
@@ -36,7 +36,7 @@ def test_budgets_are_scaled_and_nothing_else():
         with pytest.raises(InputError, match=says): scaled(b, f)
 
 
-# %% ../nbs/43_budgets.ipynb #1a1b13d3
+# %% ../nbs/43_budgets.ipynb #a56b9bbf
 def test_the_interval_by_hand():
     "Differences -1, -2, -3: mean -2, deviation 1; t of two degrees at 98.75 % is 6.2053"
     mean, lo, hi = difference(table_of([(5., 4.), (5., 3.), (5., 2.)]), "distance")
@@ -49,7 +49,7 @@ def test_the_interval_by_hand():
     assert not starved(table_of([(1., 1.)] * 3, [(math.nan, math.nan)] * 3))["starved"]
 
 
-# %% ../nbs/43_budgets.ipynb #baf8b9c6
+# %% ../nbs/43_budgets.ipynb #35107928
 def test_noise_starves_nobody():
     "Four hundred studies of five runs in which the budget changes nothing: at most 5 % and two standard errors are called starved"
     x = torch.randn(400, 5, 2, 2, generator=torch.Generator().manual_seed(1)).double().tolist()
@@ -57,7 +57,7 @@ def test_noise_starves_nobody():
     assert 8 <= said <= 29
 
 
-# %% ../nbs/43_budgets.ipynb #b4553373
+# %% ../nbs/43_budgets.ipynb #894a7c6b
 def test_a_study_runs_what_it_says():
     "One row a budget and seed; the distance is that of the run itself; what cannot be decided is refused"
     d = load_images("digits")
