@@ -183,10 +183,10 @@ class Watch:
 
 # %% ../../nbs/35_generators.ipynb #b438c167
 def warn(spread: Tensor, desc: str): # spread: (k, 3), as `Watch.look` gives them
-    "Say that a finished generator repeats itself"
+    "Say that a finished generator repeats itself; one of a few iterations has had no time to learn anything"
     done, share, _ = spread[-1].tolist()
-    if share < COLLAPSED:
-        note(f"{desc}: after {done:.0f} iterations the images drawn are {share:.0%} as far from one another as the auxiliary images; the generator repeats itself or has not learnt yet: more iterations, another seed or a lower lr may help")
+    if share < COLLAPSED and done >= DRAWN:
+        note(f"{desc}: after {done:.0f} iterations the images drawn are {share:.0%} as far from one another as the auxiliary images; the generator repeats itself or has not learnt enough: more iterations, another seed or a lower lr may help")
 
 # %% ../../nbs/35_generators.ipynb #e32e030b
 def checkpoint(run: GanRun, new: list, keep, watch, eye, bar) -> list: # empty
