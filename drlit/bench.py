@@ -248,7 +248,7 @@ def recipe_of(cell: Cell, data_hash: str) -> Recipe:
     "How the cell's target is trained"
     training = replace(training_for(cell.arch), **dict(cell.training))
     plain = Recipe(data=cell.data, data_hash=data_hash, size=cell.size, arch=cell.arch, seed=cell.seed, update_size=cell.update_size, training=training, **dict(cell.recipe))
-    return replace(VARIANTS[cell.variant](plain), variant=cell.variant)
+    return replace(VARIANTS[pick("variant", cell.variant, VARIANTS)](plain), variant=cell.variant)
 
 # %% ../nbs/50_bench.ipynb #6a0b3aa9
 def attack_key(cell: Cell,

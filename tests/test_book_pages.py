@@ -169,7 +169,7 @@ VISIBLE = "return [...document.querySelectorAll('.rows tbody tr')].filter(r => r
 def test_report_sorts_by_its_headers(report, chromium, serve):
     "By mouse and by keyboard: up, down, and back to the order of reading; what has no number stays last"
     visit(chromium, f"{serve(report)}/report.html", DESK)
-    start, gap = chromium.execute_script(ROWS), chromium.execute_script(HEAD).index("gap")
+    start, gap = chromium.execute_script(ROWS), chromium.execute_script(HEAD).index("held-out")
     button = chromium.find_elements(By.CSS_SELECTOR, "table.sortable th button")[gap]
     def state():
         rows = [r[gap] for r in chromium.execute_script(ROWS)]

@@ -188,7 +188,7 @@ class KEDMI(TaughtPrior):
 @dataclass
 class KEDMIGenerator(GeneratorAlone, TaughtPrior):
     "KEDMI's generator alone; it knows no classes, so what it draws is for any label"
-    name, options_of = "kedmi_generator", "kedmi"
+    name, options_of, knowledge = "kedmi_generator", "kedmi", Knowledge("static", "black-box", "similar")
     def sampler(self, view):
         G, _, log = self.prior(view)
         return lambda z, y: G(z), log
