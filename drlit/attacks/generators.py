@@ -261,8 +261,10 @@ def revived(module: nn.Module, # of the right architecture
 class GeneratorAlone(Attack):
     "Baseline of a generator attack: images drawn from its trained generator, without a search"
     family = "baseline"
-    def sampler(self, view): # of the attack: a function of latents (B, z) and labels (B,) to images, and what its log says of the generator
-        raise TypeError(f"attack {self.name!r} has no sampler(view)")
+    def sampler(self, view) -> tuple: # a function of latents (B, z) and labels (B,) to images, and what the log says of the generator
+        "From the attack's `prior`, whose first item is a generator that knows no classes and whose last is its log"
+        G, *_, log = self.prior(view)
+        return lambda z, y: G(z), log
     def search(self): return 1
 
     def run(self, view, n, seed):

@@ -189,9 +189,6 @@ class KEDMI(TaughtPrior):
 class KEDMIGenerator(GeneratorAlone, TaughtPrior):
     "KEDMI's generator alone; it knows no classes, so what it draws is for any label"
     name, options_of, knowledge = "kedmi_generator", "kedmi", Knowledge("static", "black-box", "similar")
-    def sampler(self, view):
-        G, _, log = self.prior(view)
-        return lambda z, y: G(z), log
 
 # %% ../../nbs/37_kedmi.ipynb #2823e961
 def distributions(G, D, model, y: Tensor, z: int, r: Recovery, g: torch.Generator) -> Reconstruction:

@@ -141,9 +141,6 @@ class Revealer(SharedPrior):
 class RevealerGenerator(GeneratorAlone, SharedPrior):
     "Revealer's generator alone; it has seen nothing of the target"
     name, options_of, knowledge = "revealer_generator", "revealer", Knowledge("static", "none", "similar")
-    def sampler(self, view):
-        G, _, log = self.prior(view)
-        return lambda z, y: G(z), log
 
 # %% ../../nbs/36_revealer.ipynb #81be09c0
 def log_of(z: Tensor, s: Search, trace: list) -> dict: # JSON values
