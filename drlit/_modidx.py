@@ -1610,6 +1610,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'drlit.report._covered': ('results.html#_covered', 'drlit/report.py'),
                               'drlit.report._effect': ('results.html#_effect', 'drlit/report.py'),
                               'drlit.report._ends': ('results.html#_ends', 'drlit/report.py'),
+                              'drlit.report._ratio': ('results.html#_ratio', 'drlit/report.py'),
                               'drlit.report._share': ('results.html#_share', 'drlit/report.py'),
                               'drlit.report.about_in': ('results.html#about_in', 'drlit/report.py'),
                               'drlit.report.agreement': ('results.html#agreement', 'drlit/report.py'),

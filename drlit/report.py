@@ -216,10 +216,12 @@ def entry(rows: pd.DataFrame) -> dict: # column -> text; "tested": p
     part = "" if there.all() else f" {there.sum()} of {len(rows)} seeds"
     mean = {c: ok[c].mean() for c in ("value", "gap", "heldout", "floor", "uniform")}
     return {"interval": how, "tested": p, "value": number(mean["value"]) + span(lo, hi) + _covered(ok) + part,
-            "signal": _effect(ok, "signal"), "p": p_text(p), "found from": number(least, 2), "AUC": _share(ok, "auc", number), "TPR at 1 %": _share(ok, "tpr_1", percent),
-            "TPR at .1 %": _share(ok, "tpr_01", percent), "training leakage": _effect(ok, "training_leakage", "training"), "gap": signed(mean["gap"]),
-            "gap less labels'": _effect(ok, "less_naming"), "held-out": number(mean["heldout"]), "floor": percent(mean["floor"]), "uniform": percent(mean["uniform"]),
-            "adjusted": "forced" if (ok["forced"] == 1).all() else _share(ok, "adjusted", percent), "less noise": _share(ok, "less_noise", percent)}
+            "signal": _effect(ok, "signal"), "p": p_text(p), "found from": number(least, 2), "AUC": _share(ok, "auc", number),
+            "TPR at 1 %": _share(ok, "tpr_1", percent), "TPR at .1 %": _share(ok, "tpr_01", percent),
+            "training leakage": _effect(ok, "training_leakage", "training"), "gap": signed(mean["gap"]),
+            "gap less labels'": _effect(ok, "less_naming"), "held-out": number(mean["heldout"]), "floor": percent(mean["floor"]),
+            "uniform": percent(mean["uniform"]), "adjusted": "forced" if (ok["forced"] == 1).all() else _ratio(ok, "adjusted"),
+            "less noise": _ratio(ok, "less_noise")}
 
 def span(lo, hi, say=number) -> str: # say: a number as text
     "The ends of an interval in brackets; nothing where there is none"
@@ -241,9 +243,14 @@ def _effect(ok, column, name=None) -> str:
     return signed(mean) + (f" ({signed(lo)} to {signed(hi)})" if hi > lo else "")
 
 def _share(ok, column, say) -> str:
-    "A share, or an area"
+    "A share, or an area; its interval is cut to [0, 1]"
     mean, lo, hi = _ends(ok, column)
-    return say(mean) + span(lo, hi, say)
+    return say(mean) + span(max(lo, 0.), min(hi, 1.), say) if hi > lo else say(mean)
+
+def _ratio(ok, column) -> str:
+    "A share that may lie below 0 % and above 100 %"
+    mean, lo, hi = _ends(ok, column)
+    return percent(mean) + span(lo, hi, percent)
 
 def _covered(ok) -> str: # rows of one entry
     "Coverage in brackets, with its interval"

@@ -89,6 +89,14 @@ def test_holm_by_hand():
     assert "Holm: over the 3 tests of this table, 1 of which pass 0.05; 3 would without it, 0.2 by chance alone" in t.notes
 
 
+# %% ../nbs/51_results.ipynb #57a4304f
+def test_a_share_ends_at_0_and_1_and_a_ratio_does_not():
+    "Three targets, .02, 0 and .1: mean .04, t of two degrees 4.303 times .0529 / sqrt 3 is .131"
+    columns = lambda name: first(one_table("", rows(of=[dict(seed=i, **{name: v}) for i, v in enumerate((.02, 0., .1))])))
+    assert columns("tpr_1")["TPR at 1 %"] == "4% (0%–17%)"
+    assert columns("adjusted")["adjusted"] == "4% (-9% to 17%)"
+
+
 # %% ../nbs/51_results.ipynb #0f61b7f0
 def test_what_has_no_number_says_why():
     none = [dict(status="failed", error="ValueError: no"), dict(attack="b", status="not applicable", error="needs a key")]
