@@ -88,7 +88,7 @@ def difference(table: pd.DataFrame, column: str, level: float = .975) -> tuple: 
 def starved(table: pd.DataFrame, # as `study` gives it
             higher_is_better: bool = False, # is the distance a similarity?
            ) -> dict: # starved, and (mean, lo, hi) of both differences
-    "Does the result still get better with the largest budget? Noise alone says so in at most 5 % of the studies, 2.5 % a side and measure"
+    "Does the result still get better with the largest budget? Noise alone says so in some 2.5 % of the studies, 1.25 % for each measure"
     near, signal = difference(table, "distance"), difference(table, "signal")
     gains = near[1] > 0 if higher_is_better else near[2] < 0
     return dict(starved=bool(gains or signal[1] > 0), distance=near, signal=signal)

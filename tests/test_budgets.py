@@ -51,10 +51,10 @@ def test_the_interval_by_hand():
 
 # %% ../nbs/43_budgets.ipynb #35107928
 def test_noise_starves_nobody():
-    "Four hundred studies of five runs in which the budget changes nothing: at most 5 % and two standard errors are called starved"
+    "Four hundred studies of five runs in which the budget changes nothing: 2.5 % are called starved"
     x = torch.randn(400, 5, 2, 2, generator=torch.Generator().manual_seed(1)).double().tolist()
     said = sum(starved(table_of([[b[0] for b in r] for r in s], [[b[1] for b in r] for r in s]))["starved"] for s in x)
-    assert 8 <= said <= 29
+    assert 2 <= said <= 20 # 10 are expected, with a standard deviation of 3.1
 
 
 # %% ../nbs/43_budgets.ipynb #894a7c6b
